@@ -1,0 +1,81 @@
+"""Settings of every process, read from the environment.
+
+Any part of the stack is replaced by an address here; nothing is chosen by code. Temporal's address, namespace, TLS and
+API key are not repeated: they are read by the SDK's own profiles (`temporalio.envconfig`: TEMPORAL_ADDRESS,
+TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE, TEMPORAL_TLS_…).
+`docs/configuration.md` is generated from this class.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Every setting, its default and its meaning. Field `gateway_port` is read from `GATEWAY_PORT`, and so on."""
+
+    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True, env_ignore_empty=True)
+
+    soma_home: Path = Field(Path(".soma"), description="Where the embedded stack keeps its data, keys and state.")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
+
+    gateway_host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    gateway_port: Port = Field(8080, description="Port the gateway listens on.")
+    gateway_admin_port: Port = Field(8081, description="Port of the gateway's metrics, never exposed to clients.")
+    worker_admin_port: Port = Field(8082, description="Port of a worker's metrics and health.")
+    relay_admin_port: Port = Field(8083, description="Port of the relay's metrics and health.")
+    public_url: str = Field(
+        "http://127.0.0.1:8080", description="Address clients reach the gateway under: issuer and links are made from it."
+    )
+    temporal_ui_url: str = Field("", description="Temporal's web UI: links to it, and the origin its codec may be called from.")
+    region: str = Field("local", pattern="^[a-z0-9-]{1,32}$", description="Region this process runs in.")
+
+    database_url: SecretStr | None = Field(None, description="Postgres as the application role (gateway and workers).")
+    database_migration_url: SecretStr | None = Field(None, description="Postgres as the owner of the schema (`soma migrate`).")
+    database_relay_url: SecretStr | None = Field(None, description="Postgres as the relay's role, which reads every tenant's outbox.")
+    database_token_url: SecretStr | None = Field(None, description="Postgres as the token endpoint's role, which looks clients up.")
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections a process keeps at most.")
+    redis_url: SecretStr | None = Field(None, description="A Redis-protocol server; everything is right without it, if slower.")
+    kafka_bootstrap_servers: str | None = Field(None, description="Kafka brokers, comma-separated; unset, events are served from the outbox alone.")
+    kafka_config: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="Further librdkafka settings, as `key=value` separated by commas (SASL, TLS)."
+    )
+
+    token_audience: str = Field("somagent", description="The `aud` every access token must carry.")
+    token_lifetime_seconds: int = Field(900, ge=30, le=3600, description="Lifetime of an access token, in seconds.")
+    signing_key_file: Path | None = Field(None, description="JWK set with the Ed25519 keys that sign tokens; the first signs.")
+    codec_key_file: Path | None = Field(None, description="Key ring of the payload codec; the first key encrypts.")
+    constitution_url: str | None = Field(None, description="Where the signed constitution is fetched; unset, it is read from the store.")
+    constitution_trusted_keys_file: Path | None = Field(None, description="Public keys a constitution may be signed with.")
+    constitution_refresh_seconds: int = Field(30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds.")
+
+    model_base_url: str | None = Field(None, description="An OpenAI-compatible endpoint, up to and with `/v1`; unset, `soma-extractive` answers.")
+    model_api_key: SecretStr | None = Field(None, description="Bearer key of that endpoint.")
+    model_name: str | None = Field(None, description="Model asked for there.")
+    model_timeout_seconds: float = Field(60.0, gt=0, le=600, description="Longest wait for one model answer, in seconds.")
+    somabrain_url: str | None = Field(None, description="SomaBrain; unset, memory is Postgres full text.")
+    somabrain_token: SecretStr | None = Field(None, description="Bearer token of SomaBrain.")
+    somabrain_api_prefix: str = Field("/api", description="Path prefix of SomaBrain's API.")
+
+    rate_limit_per_minute: int = Field(1200, ge=1, description="Requests one client may make in a minute.")
+    session_idle_seconds: int = Field(86_400, ge=1, description="A session without a message closes itself after this long, in seconds.")
+    approval_timeout_seconds: int = Field(86_400, ge=1, description="An escalated request is refused after this long, in seconds.")
+    otel_exporter_otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector; unset, nothing is traced.")
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the supervisor writes its state and sockets."""
+        return self.soma_home / "run"
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read once. Raises pydantic's ValidationError, which names the variable at fault."""
+    return Settings()
