@@ -23,51 +23,68 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True, env_ignore_empty=True)
 
-    soma_home: Path = Field(Path(".soma"), description="Where the embedded stack keeps its data, keys and state.")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
+    soma_home: Path = Field(default=Path(".soma"), description="Where the embedded stack keeps its data, keys and state.")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
 
-    gateway_host: str = Field("127.0.0.1", description="Address the gateway listens on.")
-    gateway_port: Port = Field(8080, description="Port the gateway listens on.")
-    gateway_admin_port: Port = Field(8081, description="Port of the gateway's metrics, never exposed to clients.")
-    worker_admin_port: Port = Field(8082, description="Port of a worker's metrics and health.")
-    relay_admin_port: Port = Field(8083, description="Port of the relay's metrics and health.")
+    gateway_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
+    gateway_port: Port = Field(default=8080, description="Port the gateway listens on.")
+    gateway_admin_port: Port = Field(default=8081, description="Port of the gateway's metrics, never exposed to clients.")
+    worker_admin_port: Port = Field(default=8082, description="Port of a worker's metrics and health.")
+    relay_admin_port: Port = Field(default=8083, description="Port of the relay's metrics and health.")
     public_url: str = Field(
-        "http://127.0.0.1:8080", description="Address clients reach the gateway under: issuer and links are made from it."
+        default="http://127.0.0.1:8080",
+        description="Address clients reach the gateway under: issuer and links are made from it.",
     )
     temporal_ui_url: str = Field("", description="Temporal's web UI: links to it, and the origin its codec may be called from.")
-    region: str = Field("local", pattern="^[a-z0-9-]{1,32}$", description="Region this process runs in.")
+    region: str = Field(default="local", pattern="^[a-z0-9-]{1,32}$", description="Region this process runs in.")
 
-    database_url: SecretStr | None = Field(None, description="Postgres as the application role (gateway and workers).")
+    database_url: SecretStr | None = Field(default=None, description="Postgres as the application role (gateway and workers).")
     database_migration_url: SecretStr | None = Field(None, description="Postgres as the owner of the schema (`soma migrate`).")
-    database_relay_url: SecretStr | None = Field(None, description="Postgres as the relay's role, which reads every tenant's outbox.")
-    database_token_url: SecretStr | None = Field(None, description="Postgres as the token endpoint's role, which looks clients up.")
-    database_pool_size: int = Field(10, ge=1, le=200, description="Connections a process keeps at most.")
+    database_relay_url: SecretStr | None = Field(
+        None, description="Postgres as the relay's role, which reads every tenant's outbox."
+    )
+    database_token_url: SecretStr | None = Field(
+        None, description="Postgres as the token endpoint's role, which looks clients up."
+    )
+    database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections a process keeps at most.")
     redis_url: SecretStr | None = Field(None, description="A Redis-protocol server; everything is right without it, if slower.")
-    kafka_bootstrap_servers: str | None = Field(None, description="Kafka brokers, comma-separated; unset, events are served from the outbox alone.")
+    kafka_bootstrap_servers: str | None = Field(
+        None, description="Kafka brokers, comma-separated; unset, events are served from the outbox alone."
+    )
     kafka_config: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="Further librdkafka settings, as `key=value` separated by commas (SASL, TLS)."
     )
 
-    token_audience: str = Field("somagent", description="The `aud` every access token must carry.")
-    token_lifetime_seconds: int = Field(900, ge=30, le=3600, description="Lifetime of an access token, in seconds.")
+    token_audience: str = Field(default="somagent", description="The `aud` every access token must carry.")
+    token_lifetime_seconds: int = Field(default=900, ge=30, le=3600, description="Lifetime of an access token, in seconds.")
     signing_key_file: Path | None = Field(None, description="JWK set with the Ed25519 keys that sign tokens; the first signs.")
-    codec_key_file: Path | None = Field(None, description="Key ring of the payload codec; the first key encrypts.")
-    constitution_url: str | None = Field(None, description="Where the signed constitution is fetched; unset, it is read from the store.")
+    codec_key_file: Path | None = Field(default=None, description="Key ring of the payload codec; the first key encrypts.")
+    constitution_url: str | None = Field(
+        None, description="Where the signed constitution is fetched; unset, it is read from the store."
+    )
     constitution_trusted_keys_file: Path | None = Field(None, description="Public keys a constitution may be signed with.")
-    constitution_refresh_seconds: int = Field(30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds.")
+    constitution_refresh_seconds: int = Field(
+        30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds."
+    )
 
-    model_base_url: str | None = Field(None, description="An OpenAI-compatible endpoint, up to and with `/v1`; unset, `soma-extractive` answers.")
-    model_api_key: SecretStr | None = Field(None, description="Bearer key of that endpoint.")
-    model_name: str | None = Field(None, description="Model asked for there.")
+    model_base_url: str | None = Field(
+        None, description="An OpenAI-compatible endpoint, up to and with `/v1`; unset, `soma-extractive` answers."
+    )
+    model_api_key: SecretStr | None = Field(default=None, description="Bearer key of that endpoint.")
+    model_name: str | None = Field(default=None, description="Model asked for there.")
     model_timeout_seconds: float = Field(60.0, gt=0, le=600, description="Longest wait for one model answer, in seconds.")
-    somabrain_url: str | None = Field(None, description="SomaBrain; unset, memory is Postgres full text.")
-    somabrain_token: SecretStr | None = Field(None, description="Bearer token of SomaBrain.")
-    somabrain_api_prefix: str = Field("/api", description="Path prefix of SomaBrain's API.")
+    somabrain_url: str | None = Field(default=None, description="SomaBrain; unset, memory is Postgres full text.")
+    somabrain_token: SecretStr | None = Field(default=None, description="Bearer token of SomaBrain.")
+    somabrain_api_prefix: str = Field(default="/api", description="Path prefix of SomaBrain's API.")
 
-    rate_limit_per_minute: int = Field(1200, ge=1, description="Requests one client may make in a minute.")
-    session_idle_seconds: int = Field(86_400, ge=1, description="A session without a message closes itself after this long, in seconds.")
-    approval_timeout_seconds: int = Field(86_400, ge=1, description="An escalated request is refused after this long, in seconds.")
-    otel_exporter_otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector; unset, nothing is traced.")
+    rate_limit_per_minute: int = Field(default=1200, ge=1, description="Requests one client may make in a minute.")
+    session_idle_seconds: int = Field(
+        86_400, ge=1, description="A session without a message closes itself after this long, in seconds."
+    )
+    approval_timeout_seconds: int = Field(
+        86_400, ge=1, description="An escalated request is refused after this long, in seconds."
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP collector; unset, nothing is traced.")
 
     @property
     def run_dir(self) -> Path:

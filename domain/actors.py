@@ -1,0 +1,19 @@
+"""Who asks: the verified claims of an access token, never the token itself."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from domain.base import Contract, TenantId
+
+
+class Actor(Contract):
+    """Verified claims (RFC 9068). `act` is the delegation chain of RFC 8693, nearest actor first."""
+
+    tenant_id: TenantId
+    subject: str = Field(max_length=200)
+    client_id: str = Field(max_length=64)
+    scopes: tuple[str, ...]
+    jti: str = Field(max_length=64)
+    act: tuple[str, ...] = ()
+    constitution_hash: str | None = None

@@ -1,0 +1,31 @@
+"""The model every contract derives from: frozen, closed to unknown fields, finite numbers only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+
+class Contract(BaseModel):
+    """A value on the wire or in a history. Later fields are added with defaults; none is renamed or reordered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""An aware time, normalised to UTC."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""Lower-case hex of a SHA-256."""
+
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""A non-negative whole number that JSON carries without loss."""
+
+TenantId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+"""A tenant's slug; at most 48 bytes, so that it is also a fairness key."""

@@ -1,0 +1,186 @@
+"""The one tree of errors. Each knows its wire type, its HTTP status and whether the same request may be sent again.
+
+    DomainError
+    ├── InvalidRequest 400 ── MissingIdempotencyKey 400
+    ├── Unauthenticated 401
+    ├── Forbidden 403 ── InsufficientScope 403, Denied 403
+    ├── NotFound 404
+    ├── Conflict 409 ── RequestInProgress 409 (retryable), SessionClosed 409
+    ├── TooLarge 413
+    ├── UnsupportedMediaType 415
+    ├── Unprocessable 422 ── IdempotencyKeyReused 422
+    ├── TooManyRequests 429 (retryable) ── TooManyTurns 429
+    ├── UpstreamFailed 502 ── ModelRefused 502
+    └── Unavailable 503 (retryable) ── ConstitutionUnavailable, MemoryUnavailable, ModelUnavailable, DependencyUnavailable
+
+`type` is the last part of the problem's URI and the `type` of the Temporal failure; neither is ever renamed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class DomainError(Exception):
+    """Base of all. `detail` is one sentence that says what is wrong and what to do; it never holds a secret or a text."""
+
+    type: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, retry_after: float | None = None, **members: Any) -> None:
+        """`retry_after` is in seconds; `members` are extension members of the problem (RFC 9457)."""
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        self.members = members
+
+
+class InvalidRequest(DomainError):
+    """The request is malformed."""
+
+    type, title, status = "invalid-request", "Invalid request", 400
+
+
+class MissingIdempotencyKey(InvalidRequest):
+    """A write that must carry an Idempotency-Key has none."""
+
+    type, title = "missing-idempotency-key", "Idempotency-Key missing"
+
+
+class Unauthenticated(DomainError):
+    """No token, or one that does not verify."""
+
+    type, title, status = "unauthenticated", "Not authenticated", 401
+
+
+class Forbidden(DomainError):
+    """The caller is known and may not."""
+
+    type, title, status = "forbidden", "Forbidden", 403
+
+
+class InsufficientScope(Forbidden):
+    """The token lacks the scope the route needs."""
+
+    type, title = "insufficient-scope", "Scope missing"
+
+
+class Denied(Forbidden):
+    """The gate refused; `reasons` say why."""
+
+    type, title = "denied", "Denied by the gate"
+
+
+class NotFound(DomainError):
+    """Unknown, or another tenant's: the two look the same."""
+
+    type, title, status = "not-found", "Not found", 404
+
+
+class Conflict(DomainError):
+    """The thing is in a state that does not allow this."""
+
+    type, title, status = "conflict", "Conflict", 409
+
+
+class RequestInProgress(Conflict):
+    """The same Idempotency-Key is being worked on."""
+
+    type, title, retryable = "request-in-progress", "Request in progress", True
+
+
+class SessionClosed(Conflict):
+    """The session takes no more messages."""
+
+    type, title = "session-closed", "Session closed"
+
+
+class TooLarge(DomainError):
+    """The body is larger than the route allows."""
+
+    type, title, status = "too-large", "Too large", 413
+
+
+class UnsupportedMediaType(DomainError):
+    """The route does not read this media type."""
+
+    type, title, status = "unsupported-media-type", "Unsupported media type", 415
+
+
+class Unprocessable(DomainError):
+    """Well-formed, and still not acceptable."""
+
+    type, title, status = "unprocessable", "Unprocessable", 422
+
+
+class IdempotencyKeyReused(Unprocessable):
+    """The same Idempotency-Key came with another body."""
+
+    type, title = "idempotency-key-reused", "Idempotency-Key reused"
+
+
+class TooManyRequests(DomainError):
+    """A rate limit is used up."""
+
+    type, title, status, retryable = "too-many-requests", "Too many requests", 429, True
+
+
+class TooManyTurns(TooManyRequests):
+    """The session's queue of turns is full."""
+
+    type, title = "too-many-turns", "Too many queued turns"
+
+
+class UpstreamFailed(DomainError):
+    """A third party answered nonsense or refused."""
+
+    type, title, status = "upstream-failed", "Upstream failed", 502
+
+
+class ModelRefused(UpstreamFailed):
+    """The model endpoint refused the request for good: sending it again changes nothing."""
+
+    type, title = "model-refused", "Model refused"
+
+
+class Unavailable(DomainError):
+    """Something we need is down; nothing was changed."""
+
+    type, title, status, retryable = "unavailable", "Unavailable", 503, True
+
+
+class DependencyUnavailable(Unavailable):
+    """Postgres, Temporal or Redis does not answer."""
+
+    type, title = "dependency-unavailable", "Dependency unavailable"
+
+
+class ConstitutionUnavailable(Unavailable):
+    """No constitution that verifies is to be had, so no new work starts."""
+
+    type, title = "constitution-unavailable", "Constitution unavailable"
+
+
+class MemoryUnavailable(Unavailable):
+    """The memory service does not answer, or answers degraded where that is not enough."""
+
+    type, title = "memory-unavailable", "Memory unavailable"
+
+
+class ModelUnavailable(Unavailable):
+    """The model endpoint is down, slow, limiting or broken off; trying again may help."""
+
+    type, title = "model-unavailable", "Model unavailable"
+
+
+def _tree(root: type[DomainError]) -> dict[str, type[DomainError]]:
+    found = {root.type: root}
+    for child in root.__subclasses__():
+        found |= _tree(child)
+    return found
+
+
+ERRORS: dict[str, type[DomainError]] = _tree(DomainError)
+"""Every error class by its wire type."""

@@ -1,0 +1,49 @@
+"""Ids: a typed prefix, an underscore and the 32 hex digits of a UUIDv7 (RFC 9562).
+
+This module formats and parses; making one needs a clock, so `runtime.ids` does it (and `workflow.uuid7` in workflows).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import StringConstraints
+
+from domain.errors import NotFound
+
+_ID = re.compile(r"^([a-z]{2,4})_([0-9a-f]{32})$")
+
+
+class Prefix(StrEnum):
+    """What an id names."""
+
+    SESSION = "ses"
+    TURN = "trn"
+    DOCUMENT = "doc"
+    DECISION = "dec"
+    CALL = "call"
+    CLIENT = "cli"
+    EVENT = "evt"
+    REQUEST = "req"
+
+
+SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
+TurnId = Annotated[str, StringConstraints(pattern=r"^trn_[0-9a-f]{32}$")]
+DocumentId = Annotated[str, StringConstraints(pattern=r"^doc_[0-9a-f]{32}$")]
+DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
+
+
+def format_id(prefix: Prefix, uuid: UUID) -> str:
+    """`ses` and a UUID make `ses_0192…`."""
+    return f"{prefix.value}_{uuid.hex}"
+
+
+def parse_id(prefix: Prefix, text: str) -> UUID:
+    """The UUID of an id of this prefix. Raises NotFound otherwise: a malformed id names nothing."""
+    match = _ID.match(text)
+    if match is None or match[1] != prefix.value:
+        raise NotFound(f"No {prefix.name.lower()} has that id.")
+    return UUID(hex=match[2])

@@ -1,0 +1,59 @@
+"""Clients and the tokens they hold."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from domain.actors import Actor
+from domain.base import Contract
+
+
+class ClientRecord(Contract):
+    """A client as the token endpoint sees it."""
+
+    client_id: str
+    tenant_id: str
+    secret_sha256: str
+    scopes: tuple[str, ...]
+    disabled: bool
+
+
+class ClientDirectory(Protocol):
+    """Looks a client up before any tenant is known; the token endpoint's own database role."""
+
+    async def find(self, client_id: str) -> ClientRecord | None:
+        """The client, or None."""
+        ...
+
+
+class Standing(Protocol):
+    """Whether an actor's authority still stands, asked again by runs that outlive the token."""
+
+    async def stands(self, actor: Actor) -> bool:
+        """False once the client is disabled or gone, or no longer has the scopes."""
+        ...
+
+
+class Tokens(Protocol):
+    """Mints and verifies access tokens (RFC 9068)."""
+
+    def mint(
+        self,
+        *,
+        tenant_id: str,
+        subject: str,
+        client_id: str,
+        scopes: tuple[str, ...],
+        constitution_hash: str | None,
+        claims: dict[str, Any] | None = None,
+    ) -> tuple[str, int]:
+        """A signed token and its lifetime in seconds."""
+        ...
+
+    def verify(self, token: str) -> Actor:
+        """The claims as an Actor. Raises Unauthenticated."""
+        ...
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys (RFC 7517)."""
+        ...

@@ -1,0 +1,45 @@
+"""The policy engine: one question, one answer, and every error a denial."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from domain.actors import Actor
+from domain.base import Contract
+from domain.constitution import ActiveConstitution, Constitution
+from domain.decisions import Facts, Reason, Verdict
+
+
+class PolicyQuestion(Contract):
+    """May this actor do this action on this resource, with these facts? `score` is 0..1000."""
+
+    actor: Actor
+    action: str
+    resource: str
+    facts: Facts
+    score: int
+    region: str
+
+
+class PolicyAnswer(Contract):
+    """`transform` names what is to be done to the text (`redact:<category>`), when the verdict is `transform`."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    transform: str | None = None
+
+
+class PolicyEngine(Protocol):
+    """Decides by the constitution's policies."""
+
+    def evaluate(self, constitution: ActiveConstitution, question: PolicyQuestion) -> PolicyAnswer:
+        """The strictest verdict of the policies that determined the answer. An evaluation error is a denial."""
+        ...
+
+    def check(self, constitution: Constitution) -> tuple[str, ...]:
+        """What is wrong with the policies (syntax, schema, unknown verdicts); empty when nothing is."""
+        ...
+
+    def digest(self, constitution: Constitution) -> str:
+        """SHA-256 over policies and schema."""
+        ...

@@ -1,0 +1,200 @@
+"""A session: what starts it, what it is asked, and how it reads. References and ids only, never a text."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from domain.actors import Actor
+from domain.base import Contract, Count, UtcTime
+from domain.blobs import BlobRef
+from domain.decisions import Decision, Resolution
+from domain.ids import DecisionId, DocumentId, SessionId, TurnId
+
+DEFAULT_ROLE = "dialogue_reasoning"
+
+
+class SessionStatus(StrEnum):
+    """`open` takes messages; the others do not."""
+
+    AWAITING_APPROVAL = "awaiting_approval"
+    OPEN = "open"
+    DENIED = "denied"
+    CLOSED = "closed"
+
+
+class TurnStatus(StrEnum):
+    """A turn's way: queued, running (or awaiting an approver), then one of the last four."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    AWAITING_APPROVAL = "awaiting_approval"
+    COMPLETED = "completed"
+    DENIED = "denied"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL_TURN_STATUSES = frozenset({TurnStatus.COMPLETED, TurnStatus.DENIED, TurnStatus.FAILED, TurnStatus.CANCELLED})
+
+
+class Turn(Contract):
+    """One message to be answered. `request_key` is the caller's Idempotency-Key, unique per client."""
+
+    turn_id: TurnId
+    seq: Count
+    request_key: str
+    actor: Actor
+    message: BlobRef
+
+
+class CarriedState(Contract):
+    """What a session takes across continue-as-new."""
+
+    decision: Decision
+    next_seq: Count
+    queue: tuple[Turn, ...] = ()
+    answered: tuple[tuple[str, TurnId, str], ...] = ()
+    """The last 1,000 requests: request key, turn id, message digest."""
+
+
+class SessionInput(Contract):
+    """Argument of the session workflow."""
+
+    session_id: SessionId
+    actor: Actor
+    request_key: str
+    prompt: BlobRef | None = None
+    first_turn: TurnId | None = None
+    documents: tuple[DocumentId, ...] = ()
+    document_bytes: Count = 0
+    persona: str | None = None
+    model_role: str = DEFAULT_ROLE
+    run_turns: bool = True
+    """False only in the start benchmark, which measures the decision without a model."""
+    region: str
+    idle_seconds: int = Field(default=86_400, ge=1)
+    approval_seconds: int = Field(default=86_400, ge=1)
+    metadata: dict[str, str] = Field(default_factory=dict)
+    carried: CarriedState | None = None
+
+
+class StartOutcome(Contract):
+    """What the update `started` returns."""
+
+    decision: Decision
+    status: SessionStatus
+    turn_id: TurnId | None = None
+
+
+class SendRequest(Contract):
+    """Argument of the update `send`."""
+
+    turn_id: TurnId
+    request_key: str
+    actor: Actor
+    message: BlobRef
+
+
+class SendRefusal(StrEnum):
+    """Why a message was not taken."""
+
+    CLOSED = "closed"
+    FULL = "full"
+    KEY_REUSED = "key_reused"
+    NOT_OPEN = "not_open"
+
+
+class SendOutcome(Contract):
+    """Either the turn that will answer, or why there is none. A repeated request key gets the first turn."""
+
+    turn_id: TurnId | None = None
+    refusal: SendRefusal | None = None
+
+
+class ResolveRequest(Contract):
+    """Argument of the update `resolve`: an approver's answer to an escalated decision."""
+
+    actor: Actor
+    decision_id: DecisionId
+    approved: bool
+    comment: str | None = Field(default=None, max_length=500)
+
+
+class Citation(Contract):
+    """A sentence of an answer and where it stands: `source` is a document or turn id, offsets count characters of its text."""
+
+    source: str
+    start: Count
+    end: Count
+
+
+class TurnError(Contract):
+    """Why a turn failed: the wire type of the error and a sentence without any text of the request."""
+
+    type: str
+    detail: str
+
+
+class Usage(Contract):
+    """Tokens of one model call. `estimated` when the provider reported none."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    estimated: bool = False
+
+
+class TurnResult(Contract):
+    """How a turn ended, as its closing activity is told."""
+
+    status: TurnStatus
+    reply: BlobRef | None = None
+    provider: str | None = None
+    model: str | None = None
+    fallback: bool = False
+    usage: Usage = Usage()
+    citations: tuple[Citation, ...] = ()
+    decision: Decision | None = None
+    error: TurnError | None = None
+
+
+class TurnView(Contract):
+    """A turn as it reads, with texts."""
+
+    turn_id: TurnId
+    session_id: SessionId
+    seq: Count
+    status: TurnStatus
+    content: str
+    reply: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    fallback: bool = False
+    usage: Usage = Usage()
+    citations: tuple[Citation, ...] = ()
+    decision: Decision | None = None
+    error: TurnError | None = None
+    created_at: UtcTime
+    completed_at: UtcTime | None = None
+
+
+class SessionView(Contract):
+    """A session as it reads."""
+
+    session_id: SessionId
+    workflow_id: str
+    run_id: str | None
+    subject: str
+    status: SessionStatus
+    decision: Decision
+    resolution: Resolution | None = None
+    persona: str | None = None
+    model_role: str
+    documents: tuple[DocumentId, ...] = ()
+    metadata: dict[str, str] = Field(default_factory=dict)
+    turns: Count = 0
+    created_at: UtcTime
+    updated_at: UtcTime
+    closed_at: UtcTime | None = None
+    close_reason: str | None = None
