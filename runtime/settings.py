@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     gateway_admin_port: Port = Field(default=8081, description="Port of the gateway's metrics, never exposed to clients.")
     worker_admin_port: Port = Field(default=8082, description="Port of a worker's metrics and health.")
     relay_admin_port: Port = Field(default=8083, description="Port of the relay's metrics and health.")
+    admin_host: str = Field(default="127.0.0.1", description="Address the three ports above listen on.")
     public_url: str = Field(
         default="http://127.0.0.1:8080",
         description="Address clients reach the gateway under: issuer and links are made from it.",
