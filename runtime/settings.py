@@ -42,15 +42,15 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(default=None, description="Postgres as the application role (gateway and workers).")
     database_migration_url: SecretStr | None = Field(None, description="Postgres as the owner of the schema (`soma migrate`).")
     database_relay_url: SecretStr | None = Field(
-        None, description="Postgres as the relay's role, which reads every tenant's outbox."
+        default=None, description="Postgres as the relay's role, which reads every tenant's outbox."
     )
     database_token_url: SecretStr | None = Field(
-        None, description="Postgres as the token endpoint's role, which looks clients up."
+        default=None, description="Postgres as the token endpoint's role, which looks clients up."
     )
     database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections a process keeps at most.")
     redis_url: SecretStr | None = Field(None, description="A Redis-protocol server; everything is right without it, if slower.")
     kafka_bootstrap_servers: str | None = Field(
-        None, description="Kafka brokers, comma-separated; unset, events are served from the outbox alone."
+        default=None, description="Kafka brokers, comma-separated; unset, events are served from the outbox alone."
     )
     kafka_config: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="Further librdkafka settings, as `key=value` separated by commas (SASL, TLS)."
@@ -61,15 +61,15 @@ class Settings(BaseSettings):
     signing_key_file: Path | None = Field(None, description="JWK set with the Ed25519 keys that sign tokens; the first signs.")
     codec_key_file: Path | None = Field(default=None, description="Key ring of the payload codec; the first key encrypts.")
     constitution_url: str | None = Field(
-        None, description="Where the signed constitution is fetched; unset, it is read from the store."
+        default=None, description="Where the signed constitution is fetched; unset, it is read from the store."
     )
     constitution_trusted_keys_file: Path | None = Field(None, description="Public keys a constitution may be signed with.")
     constitution_refresh_seconds: int = Field(
-        30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds."
+        default=30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds."
     )
 
     model_base_url: str | None = Field(
-        None, description="An OpenAI-compatible endpoint, up to and with `/v1`; unset, `soma-extractive` answers."
+        default=None, description="An OpenAI-compatible endpoint, up to and with `/v1`; unset, `soma-extractive` answers."
     )
     model_api_key: SecretStr | None = Field(default=None, description="Bearer key of that endpoint.")
     model_name: str | None = Field(default=None, description="Model asked for there.")
@@ -80,10 +80,10 @@ class Settings(BaseSettings):
 
     rate_limit_per_minute: int = Field(default=1200, ge=1, description="Requests one client may make in a minute.")
     session_idle_seconds: int = Field(
-        86_400, ge=1, description="A session without a message closes itself after this long, in seconds."
+        default=86_400, ge=1, description="A session without a message closes itself after this long, in seconds."
     )
     approval_timeout_seconds: int = Field(
-        86_400, ge=1, description="An escalated request is refused after this long, in seconds."
+        default=86_400, ge=1, description="An escalated request is refused after this long, in seconds."
     )
     otel_exporter_otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP collector; unset, nothing is traced.")
 
