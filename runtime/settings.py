@@ -36,11 +36,15 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8080",
         description="Address clients reach the gateway under: issuer and links are made from it.",
     )
-    temporal_ui_url: str = Field("", description="Temporal's web UI: links to it, and the origin its codec may be called from.")
+    temporal_ui_url: str = Field(
+        default="", description="Temporal's web UI: links to it, and the origin its codec may be called from."
+    )
     region: str = Field(default="local", pattern="^[a-z0-9-]{1,32}$", description="Region this process runs in.")
 
     database_url: SecretStr | None = Field(default=None, description="Postgres as the application role (gateway and workers).")
-    database_migration_url: SecretStr | None = Field(None, description="Postgres as the owner of the schema (`soma migrate`).")
+    database_migration_url: SecretStr | None = Field(
+        default=None, description="Postgres as the owner of the schema (`soma migrate`)."
+    )
     database_relay_url: SecretStr | None = Field(
         default=None, description="Postgres as the relay's role, which reads every tenant's outbox."
     )
@@ -48,7 +52,9 @@ class Settings(BaseSettings):
         default=None, description="Postgres as the token endpoint's role, which looks clients up."
     )
     database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections a process keeps at most.")
-    redis_url: SecretStr | None = Field(None, description="A Redis-protocol server; everything is right without it, if slower.")
+    redis_url: SecretStr | None = Field(
+        default=None, description="A Redis-protocol server; everything is right without it, if slower."
+    )
     kafka_bootstrap_servers: str | None = Field(
         default=None, description="Kafka brokers, comma-separated; unset, events are served from the outbox alone."
     )
@@ -58,12 +64,16 @@ class Settings(BaseSettings):
 
     token_audience: str = Field(default="somagent", description="The `aud` every access token must carry.")
     token_lifetime_seconds: int = Field(default=900, ge=30, le=3600, description="Lifetime of an access token, in seconds.")
-    signing_key_file: Path | None = Field(None, description="JWK set with the Ed25519 keys that sign tokens; the first signs.")
+    signing_key_file: Path | None = Field(
+        default=None, description="JWK set with the Ed25519 keys that sign tokens; the first signs."
+    )
     codec_key_file: Path | None = Field(default=None, description="Key ring of the payload codec; the first key encrypts.")
     constitution_url: str | None = Field(
         default=None, description="Where the signed constitution is fetched; unset, it is read from the store."
     )
-    constitution_trusted_keys_file: Path | None = Field(None, description="Public keys a constitution may be signed with.")
+    constitution_trusted_keys_file: Path | None = Field(
+        default=None, description="Public keys a constitution may be signed with."
+    )
     constitution_refresh_seconds: int = Field(
         default=30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds."
     )
@@ -73,7 +83,7 @@ class Settings(BaseSettings):
     )
     model_api_key: SecretStr | None = Field(default=None, description="Bearer key of that endpoint.")
     model_name: str | None = Field(default=None, description="Model asked for there.")
-    model_timeout_seconds: float = Field(60.0, gt=0, le=600, description="Longest wait for one model answer, in seconds.")
+    model_timeout_seconds: float = Field(default=60.0, gt=0, le=600, description="Longest wait for one model answer, in seconds.")
     somabrain_url: str | None = Field(default=None, description="SomaBrain; unset, memory is Postgres full text.")
     somabrain_token: SecretStr | None = Field(default=None, description="Bearer token of SomaBrain.")
     somabrain_api_prefix: str = Field(default="/api", description="Path prefix of SomaBrain's API.")
