@@ -23,6 +23,13 @@ class DocumentInput(Contract):
     region: str
 
 
+class DocumentDeletion(Contract):
+    """Argument of the workflow that deletes a document."""
+
+    document_id: DocumentId
+    actor: Actor
+
+
 class DocumentView(Contract):
     """A document as it reads. `characters` counts the extracted text."""
 

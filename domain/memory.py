@@ -40,7 +40,7 @@ class Remembered(Contract):
 
 
 class RecallCall(Contract):
-    """Argument of `memory.recall`. The result is a blob with a Recollection, or none."""
+    """Argument of `memory.recall`, which returns a RecallOutcome."""
 
     actor: Actor
     session_id: SessionId
@@ -56,3 +56,10 @@ class RememberCall(Contract):
     turn_id: TurnId
     message: BlobRef
     reply: BlobRef
+
+
+class RecallOutcome(Contract):
+    """Result of `memory.recall`: a blob with a Recollection, or none when nothing was recalled."""
+
+    recollection: BlobRef | None = None
+    degraded: tuple[str, ...] = ()

@@ -84,24 +84,25 @@ class Feature(StrEnum):
 
     SESSION = "session"
     DOCUMENT = "document"
+    DOCUMENT_DELETION = "document-deletion"
 
 
 class WorkflowName(StrEnum):
     """Workflow types."""
 
     SESSION = "session"
-    DOCUMENT = "document"
+    DOCUMENT_ADD = "document.add"
+    DOCUMENT_DELETE = "document.delete"
 
 
 class UpdateName(StrEnum):
-    """Updates of the session and document workflows."""
+    """Updates of the session workflow."""
 
     STARTED = "started"
     SEND = "send"
     CANCEL = "cancel"
     CLOSE = "close"
     RESOLVE = "resolve"
-    DELETE = "delete"
 
 
 class ActivityName(StrEnum):
@@ -111,6 +112,7 @@ class ActivityName(StrEnum):
     SESSION_CLOSE = "session.close"
     TURN_QUEUE = "turn.queue"
     TURN_OPEN = "turn.open"
+    TURN_RUN = "turn.run"
     TURN_REVIEW = "turn.review"
     TURN_CLOSE = "turn.close"
     DECISION_RESOLVE = "decision.resolve"

@@ -7,9 +7,9 @@ from enum import StrEnum
 from pydantic import Field
 
 from domain.actors import Actor
-from domain.base import Contract, Count, UtcTime
+from domain.base import Contract, Count, TenantId, UtcTime
 from domain.blobs import BlobRef
-from domain.decisions import Decision, Resolution
+from domain.decisions import Decision, GateRequest, Resolution
 from domain.ids import DecisionId, DocumentId, SessionId, TurnId
 
 DEFAULT_ROLE = "dialogue_reasoning"
@@ -55,7 +55,7 @@ class CarriedState(Contract):
     decision: Decision
     next_seq: Count
     queue: tuple[Turn, ...] = ()
-    answered: tuple[tuple[str, TurnId, str], ...] = ()
+    answered: tuple[tuple[str, str, str], ...] = ()
     """The last 1,000 requests: request key, turn id, message digest."""
 
 
@@ -113,6 +113,86 @@ class SendOutcome(Contract):
     refusal: SendRefusal | None = None
 
 
+class CancelOutcome(Contract):
+    """The turn that was stopped, or none when none ran."""
+
+    turn_id: TurnId | None = None
+
+
+class TurnCall(Contract):
+    """Argument of the activities on one turn."""
+
+    session_id: SessionId
+    turn: Turn
+
+
+class ReviewCall(Contract):
+    """Argument of `turn.review`: the reply that output moderation looks at."""
+
+    session_id: SessionId
+    turn: Turn
+    reply: BlobRef
+    request: GateRequest
+    decision_id: DecisionId
+
+
+class OpenCall(Contract):
+    """Argument of `session.open`: what the gate is asked, and the id its decision gets."""
+
+    session: SessionInput
+    request: GateRequest
+    decision_id: DecisionId
+
+
+class OpenTurnCall(Contract):
+    """Argument of `turn.open`."""
+
+    session_id: SessionId
+    turn: Turn
+    request: GateRequest
+    decision_id: DecisionId
+
+
+class CloseTurnCall(Contract):
+    """Argument of `turn.close`."""
+
+    tenant_id: TenantId
+    session_id: SessionId
+    turn_id: TurnId
+    result: TurnResult
+
+
+class CloseCall(Contract):
+    """Argument of `session.close`."""
+
+    tenant_id: TenantId
+    session_id: SessionId
+    status: SessionStatus
+    reason: str
+
+
+class ResolveCall(Contract):
+    """Argument of `decision.resolve`."""
+
+    tenant_id: TenantId
+    session_id: SessionId
+    resolution: Resolution
+
+
+class ResolveOutcome(Contract):
+    """The answer that stands, the approver's or an earlier one; none when no such decision waits."""
+
+    resolution: Resolution | None = None
+
+
+class RunTurnCall(Contract):
+    """Argument of `turn.run`."""
+
+    tenant_id: TenantId
+    session_id: SessionId
+    turn_id: TurnId
+
+
 class ResolveRequest(Contract):
     """Argument of the update `resolve`: an approver's answer to an escalated decision."""
 
@@ -137,6 +217,13 @@ class TurnError(Contract):
     detail: str
 
 
+class TurnWarning(StrEnum):
+    """What an answered turn had to do without."""
+
+    NOT_RECALLED = "memory-not-recalled"
+    NOT_REMEMBERED = "memory-not-remembered"
+
+
 class Usage(Contract):
     """Tokens of one model call. `estimated` when the provider reported none."""
 
@@ -157,6 +244,7 @@ class TurnResult(Contract):
     citations: tuple[Citation, ...] = ()
     decision: Decision | None = None
     error: TurnError | None = None
+    warnings: tuple[TurnWarning, ...] = ()
 
 
 class TurnView(Contract):
@@ -175,6 +263,7 @@ class TurnView(Contract):
     citations: tuple[Citation, ...] = ()
     decision: Decision | None = None
     error: TurnError | None = None
+    warnings: tuple[TurnWarning, ...] = ()
     created_at: UtcTime
     completed_at: UtcTime | None = None
 

@@ -139,6 +139,7 @@ CREATE TABLE turns (
     usage            jsonb NOT NULL DEFAULT '{}',
     citations        jsonb NOT NULL DEFAULT '[]',
     error            jsonb,
+    warnings         jsonb NOT NULL DEFAULT '[]',
     created_at       timestamptz NOT NULL,
     started_at       timestamptz,
     completed_at     timestamptz,

@@ -1,0 +1,31 @@
+"""A document: its text is read and recorded, and it is deleted, each as a short run of its own."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+from domain.documents import DocumentDeletion, DocumentInput, DocumentView
+from domain.names import ActivityName, WorkflowName
+from workflows.options import INGEST
+
+
+@workflow.defn(name=WorkflowName.DOCUMENT_ADD.value)
+class DocumentAddWorkflow:
+    """Reads the text of uploaded bytes and records the document."""
+
+    @workflow.run
+    async def run(self, document: DocumentInput) -> DocumentView:
+        """The recorded document. Fails as `unprocessable` when the bytes are not what they claim to be."""
+        return await workflow.execute_activity(
+            ActivityName.DOCUMENT_ADD.value, document, result_type=DocumentView, summary="Read the document", **INGEST
+        )
+
+
+@workflow.defn(name=WorkflowName.DOCUMENT_DELETE.value)
+class DocumentDeleteWorkflow:
+    """Marks a document deleted and drops its bytes."""
+
+    @workflow.run
+    async def run(self, deletion: DocumentDeletion) -> None:
+        """Fails as `not-found` when there is no such document."""
+        await workflow.execute_activity(ActivityName.DOCUMENT_DELETE.value, deletion, summary="Delete the document", **INGEST)
