@@ -1,0 +1,74 @@
+"""Loopback ports: the preferred one where it is free, else another; remembered, so that links stay valid over restarts."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from workers.embedded.files import write_atomically
+
+LOOPBACK = "127.0.0.1"
+_PORTS = TypeAdapter(dict[str, int])
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server could listen on `port` now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """`count` different ports that are free now. They are held together while chosen, so that none comes twice."""
+    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+class Ports:
+    """The stack's ports by name, kept in a file."""
+
+    def __init__(self, file: Path | None, preferred: Mapping[str, int]) -> None:
+        """`preferred` are tried first, after the remembered ones. Without a `file` nothing is remembered."""
+        self._file = file
+        self._preferred = dict(preferred)
+        self.moved: dict[str, tuple[int, int]] = {}
+        """Names whose preferred or remembered port was taken: from, to."""
+        self._chosen: dict[str, int] = {}
+
+    def choose(self, names: list[str]) -> dict[str, int]:
+        """A free port for each name; taken ones are replaced and recorded in `moved`."""
+        remembered = self._read()
+        spare = iter(free_ports(len(names)))
+        for name in names:
+            wanted = remembered.get(name, self._preferred.get(name, 0))
+            if wanted and wanted not in self._chosen.values() and is_free(wanted):
+                self._chosen[name] = wanted
+                continue
+            self._chosen[name] = next(spare)
+            if wanted:
+                self.moved[name] = (wanted, self._chosen[name])
+        if self._file is not None:
+            write_atomically(self._file, json.dumps({**remembered, **self._chosen}, indent=1))
+        return {name: self._chosen[name] for name in names}
+
+    def _read(self) -> dict[str, int]:
+        if self._file is None:
+            return {}
+        try:
+            return _PORTS.validate_json(self._file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return {}
