@@ -1,0 +1,200 @@
+"""Connections to Postgres: a pool, and a transaction that belongs to one tenant.
+
+A pooled connection is handed on without `RESET ALL` (a round trip saved), so it may keep no session state: LISTEN and session
+locks belong on a connection of their own, from `connect`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Final, Protocol
+
+import asyncpg
+import pydantic_core
+
+from domain.errors import DependencyUnavailable
+
+CONNECT_SECONDS: Final = 5.0
+ACQUIRE_SECONDS: Final = 10.0
+COMMAND_SECONDS: Final = 20.0
+_SERVER_SETTINGS: Final = {
+    "timezone": "UTC",
+    # Milliseconds. The server gives up before the client does, so that a connection is not torn down for a slow statement.
+    "statement_timeout": "15000",
+    "lock_timeout": "10000",
+    "idle_in_transaction_session_timeout": "60000",
+}
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
+
+# asyncpg ships no annotations; the protocols below type the part of it that we use.
+_driver: Any = asyncpg
+
+_UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, crashed, starting up, statement timeout
+    asyncpg.InsufficientResourcesError,  # disk full, too many connections
+    asyncpg.TransactionRollbackError,  # deadlock, serialization failure
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # connected to what was the primary
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+class Row(Protocol):
+    """One row, by column name."""
+
+    def __getitem__(self, key: str) -> Any: ...
+
+
+class Connection(Protocol):
+    """What we use of a connection. Transactions come from `tenant_transaction`; the driver's own do not nest in it."""
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Runs a statement; the command tag (`INSERT 0 1`)."""
+        ...
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+        """All rows."""
+        ...
+
+    async def fetchrow(self, query: str, *args: object) -> Row | None:
+        """The first row."""
+        ...
+
+    async def fetchval(self, query: str, *args: object) -> Any:
+        """The first column of the first row."""
+        ...
+
+    async def add_listener(self, channel: str, callback: Callable[..., None]) -> None:
+        """Calls back on NOTIFY; on a connection of `connect` only."""
+        ...
+
+    def is_closed(self) -> bool:
+        """True once it cannot be used."""
+        ...
+
+    def terminate(self) -> None:
+        """Drops it at once."""
+        ...
+
+    async def close(self) -> None:
+        """Ends it in order."""
+        ...
+
+
+class Pool(Protocol):
+    """What we use of a pool."""
+
+    def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]:
+        """Lends a connection; TimeoutError after that many seconds."""
+        ...
+
+    async def close(self) -> None:
+        """Waits for lent connections, then closes all."""
+        ...
+
+    def terminate(self) -> None:
+        """Closes all at once."""
+        ...
+
+
+def _means_unavailable(error: Exception) -> bool:
+    """The driver says with one class that the connection or pool was closed under us, and that we called it wrongly."""
+    return isinstance(error, _UNAVAILABLE) or (isinstance(error, asyncpg.InterfaceError) and "clos" in str(error))
+
+
+@contextmanager
+def mapped_errors() -> Generator[None]:
+    """Turns what means that Postgres is not to be had just now into DependencyUnavailable; other errors pass."""
+    try:
+        yield
+    except (*_UNAVAILABLE, asyncpg.InterfaceError) as error:
+        if not _means_unavailable(error):
+            raise
+        raise DependencyUnavailable(
+            f"Postgres does not answer ({type(error).__name__}); try again, and see that DATABASE_URL names a running server."
+        ) from error
+
+
+def _encode(value: Any) -> str:
+    return pydantic_core.to_json(value).decode()
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_encode, decoder=pydantic_core.from_json)
+
+
+async def _keep(_connection: Any) -> None:
+    """In place of the pool's reset queries: an open transaction was ended already, and there is no other state."""
+
+
+def _arguments(url: str, application_name: str) -> dict[str, Any]:
+    return {
+        "dsn": url,
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": COMMAND_SECONDS,
+        "server_settings": {**_SERVER_SETTINGS, "application_name": application_name},
+    }
+
+
+async def create_pool(url: str, size: int, application_name: str = "somagent") -> Pool:
+    """A pool of at most `size` connections, times in UTC, jsonb as Python values. Raises DependencyUnavailable."""
+    open_pool: Callable[..., Awaitable[Pool]] = _driver.create_pool
+    with mapped_errors():
+        return await open_pool(
+            **_arguments(url, application_name), min_size=1, max_size=size, init=_prepare, reset=_keep, statement_cache_size=256
+        )
+
+
+async def connect(url: str, application_name: str = "somagent") -> Connection:
+    """One connection outside a pool, for LISTEN or a session lock. Raises DependencyUnavailable."""
+    open_one: Callable[..., Awaitable[Connection]] = _driver.connect
+    with mapped_errors():
+        connection = await open_one(**_arguments(url, application_name))
+        await _prepare(connection)
+    return connection
+
+
+async def _roll_back(connection: Connection) -> None:
+    """Leaves no transaction behind: a connection that cannot roll back is dropped."""
+    try:
+        await connection.execute("ROLLBACK")
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
+    except (*_UNAVAILABLE, asyncpg.InterfaceError, asyncpg.PostgresError):
+        connection.terminate()
+
+
+@asynccontextmanager
+async def _begun(pool: Pool, begin: str) -> AsyncGenerator[Connection]:
+    with mapped_errors():
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            try:
+                await connection.execute(begin)
+                yield connection
+                await connection.execute("COMMIT")
+            except BaseException:
+                await _roll_back(connection)
+                raise
+
+
+def tenant_transaction(pool: Pool, tenant_id: str) -> AbstractAsyncContextManager[Connection]:
+    """A transaction that sees one tenant's rows; committed at the end, rolled back on any error.
+
+    BEGIN and the tenant go in one round trip, which takes no parameters: the tenant is checked here, then quoted. Raises
+    DependencyUnavailable when Postgres does not answer, and ValueError for what is no tenant id.
+    """
+    if _TENANT.fullmatch(tenant_id) is None:
+        raise ValueError("A tenant id is a slug of at most 48 characters.")
+    return _begun(pool, f"BEGIN; SELECT set_config('app.tenant', '{tenant_id}', true)")
+
+
+def plain_transaction(pool: Pool) -> AbstractAsyncContextManager[Connection]:
+    """A transaction of no tenant, for the relay's and the token endpoint's roles; row-level security still holds."""
+    return _begun(pool, "BEGIN")
