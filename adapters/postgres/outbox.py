@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import pydantic_core
+from opentelemetry import trace
+from uuid_utils.compat import uuid7
 
 from adapters.postgres.connection import Connection
 from domain.events import NewEvent
+from domain.ids import Prefix, format_id
+from domain.names import EventType, Topic
 
 # jsonb goes as text: an array of it would need a codec of its own. Ordinality keeps the order of the sequence in `seq`.
 _INSERT = """
@@ -18,6 +23,19 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text
      WITH ORDINALITY AS new (event_id, topic, type, subject, data, traceparent, place)
 ORDER BY place
 """
+
+
+def traceparent() -> str | None:
+    """The current span in the form of W3C Trace Context; None outside of one."""
+    span = trace.get_current_span().get_span_context()
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}" if span.is_valid else None
+
+
+def new_event(topic: Topic, type_: EventType, subject: str, data: dict[str, Any]) -> NewEvent:
+    """An event with a fresh id and the current trace."""
+    return NewEvent(
+        event_id=format_id(Prefix.EVENT, uuid7()), topic=topic, type=type_, subject=subject, data=data, traceparent=traceparent()
+    )
 
 
 async def insert_events(connection: Connection, tenant_id: str, events: Sequence[NewEvent], now: datetime | None = None) -> None:

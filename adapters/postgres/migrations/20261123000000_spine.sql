@@ -39,6 +39,7 @@ CREATE TABLE blobs (
     sha256     text NOT NULL,
     media_type text NOT NULL,
     content    bytea NOT NULL,
+    -- When the bytes were last written, again or first.
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, sha256)
 );
@@ -170,8 +171,8 @@ CREATE TABLE slm_calls (
     ended_at        timestamptz,
     PRIMARY KEY (tenant_id, workflow_id, step_key, attempt)
 );
--- The journal: one completed answer per step, whichever attempt wrote it first.
-CREATE UNIQUE INDEX slm_calls_answer ON slm_calls (tenant_id, workflow_id, step_key) WHERE outcome = 'completed';
+-- The journal: one answer per step, of whichever attempt wrote it first; a later one that completed too was paid for as well.
+CREATE UNIQUE INDEX slm_calls_answer ON slm_calls (tenant_id, workflow_id, step_key) WHERE answer IS NOT NULL;
 
 CREATE TABLE memories (
     tenant_id  text NOT NULL,
@@ -239,6 +240,7 @@ GRANT USAGE ON SCHEMA public TO soma_app, soma_relay, soma_token;
 GRANT SELECT, INSERT, UPDATE ON tenants, clients, idempotency_keys, decisions, documents, sessions, turns, slm_calls, memories TO soma_app;
 GRANT SELECT, INSERT ON blobs, outbox, constitutions TO soma_app;
 GRANT UPDATE (activated_at) ON constitutions TO soma_app;
+GRANT UPDATE (created_at) ON blobs TO soma_app;
 GRANT DELETE ON blobs, idempotency_keys, memories TO soma_app;
 GRANT SELECT ON relay_positions TO soma_app;
 GRANT SELECT ON outbox TO soma_relay;
