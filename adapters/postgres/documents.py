@@ -9,11 +9,11 @@ from typing import Final
 
 from adapters.postgres.blobs import drop_unnamed, verified
 from adapters.postgres.connection import Connection, Pool, Row, tenant_transaction
-from adapters.postgres.outbox import insert_events, new_event
+from adapters.postgres.outbox import event_of, insert_events
 from domain.blobs import BlobRef
 from domain.documents import DocumentInput, DocumentView
 from domain.errors import NotFound
-from domain.names import EventType, Topic
+from domain.event_data import DocumentAdded, DocumentDeleted
 from domain.ports.documents import DocumentText
 
 _COLUMNS: Final = ("document_id", "name", "media_type", "sha256", "bytes", "characters", "created_at")
@@ -80,14 +80,14 @@ class PostgresDocuments:
             )
             if row is None:
                 return await self._first(connection, tenant_id, document.document_id)
-            data = {
-                "document_id": document.document_id,
-                "sha256": original.sha256,
-                "bytes": original.size,
-                "characters": characters,
-            }
-            event = new_event(Topic.DOCUMENT_EVENTS, EventType.DOCUMENT_ADDED, document.document_id, data)
-            await insert_events(connection, tenant_id, (event,))
+            added = DocumentAdded(
+                document_id=document.document_id,
+                media_type=original.media_type,
+                sha256=original.sha256,
+                bytes=original.size,
+                characters=characters,
+            )
+            await insert_events(connection, tenant_id, (event_of(added),))
         return _view(row)
 
     async def _first(self, connection: Connection, tenant_id: str, document_id: str) -> DocumentView:
@@ -101,9 +101,7 @@ class PostgresDocuments:
         async with tenant_transaction(self._pool, tenant_id) as connection:
             row = await connection.fetchrow(_MARK, tenant_id, document_id)
             if row is not None:
-                data = {"document_id": document_id}
-                event = new_event(Topic.DOCUMENT_EVENTS, EventType.DOCUMENT_DELETED, document_id, data)
-                await insert_events(connection, tenant_id, (event,))
+                await insert_events(connection, tenant_id, (event_of(DocumentDeleted(document_id=document_id)),))
             else:
                 # Deleted before, perhaps by an attempt that died before it dropped the bytes.
                 row = await connection.fetchrow(_MARKED, tenant_id, document_id)

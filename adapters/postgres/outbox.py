@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import pydantic_core
 from opentelemetry import trace
 from uuid_utils.compat import uuid7
 
 from adapters.postgres.connection import Connection
+from domain.event_data import EventData, new_event
 from domain.events import NewEvent
 from domain.ids import Prefix, format_id
-from domain.names import EventType, Topic
 
 # jsonb goes as text: an array of it would need a codec of its own. Ordinality keeps the order of the sequence in `seq`.
 _INSERT = """
@@ -31,11 +30,9 @@ def traceparent() -> str | None:
     return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}" if span.is_valid else None
 
 
-def new_event(topic: Topic, type_: EventType, subject: str, data: dict[str, Any]) -> NewEvent:
-    """An event with a fresh id and the current trace."""
-    return NewEvent(
-        event_id=format_id(Prefix.EVENT, uuid7()), topic=topic, type=type_, subject=subject, data=data, traceparent=traceparent()
-    )
+def event_of(data: EventData) -> NewEvent:
+    """The event that tells `data`, with a fresh id and the current trace."""
+    return new_event(format_id(Prefix.EVENT, uuid7()), data, traceparent())
 
 
 async def insert_events(connection: Connection, tenant_id: str, events: Sequence[NewEvent], now: datetime | None = None) -> None:
