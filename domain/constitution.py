@@ -67,6 +67,7 @@ class Weights(Contract):
     turn: int = Field(default=100, ge=0, le=1000)
     turn_full: int = Field(default=500, ge=1)
     moderation_low: int = Field(default=300, ge=0, le=1000)
+    moderation_low_full: int = Field(default=3, ge=1)
 
 
 class Limits(Contract):

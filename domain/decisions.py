@@ -31,6 +31,23 @@ def strictest(*verdicts: Verdict) -> Verdict:
     return max(verdicts, key=STRICTNESS.__getitem__, default=Verdict.ALLOW)
 
 
+class ReasonCode(StrEnum):
+    """Codes of the gate itself. Besides these a reason's code is the id of a moderation rule or of a policy."""
+
+    CONSTITUTION_UNAVAILABLE = "constitution-unavailable"
+    """No constitution verifies: the gateway answers 503."""
+    CHECKER_FAILED = "checker-failed"
+    """A checker raised, was late or answered nonsense."""
+    FOREIGN_TENANT = "foreign-tenant"
+    SCOPE_MISSING = "scope-missing"
+    NOT_STANDING = "not-standing"
+    """The client is disabled or gone, or lost a scope, since the token was issued."""
+    TEXT_TOO_LARGE = "text-too-large"
+    NO_POLICY_PERMITS = "no-policy-permits"
+    POLICY_ERROR = "policy-error"
+    """The policies could not be evaluated, which is a denial."""
+
+
 class Reason(Contract):
     """Why a checker did not simply allow. `code` is stable, `message` is for people and holds no text of the request."""
 
@@ -65,7 +82,11 @@ class GateRequest(Contract):
 
 
 class Decision(Contract):
-    """The gate's answer. `score` is 0..1000; `transformed` replaces the text everywhere when the verdict is `transform`."""
+    """The gate's answer. `score` is 0..1000; `transformed`, where there is one, replaces the text everywhere.
+
+    There is one when the verdict is `transform`, and when it is `escalate` and a policy also transforms: an approved text is
+    still transformed.
+    """
 
     decision_id: DecisionId
     verdict: Verdict

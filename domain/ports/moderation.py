@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from domain.base import Contract
-from domain.constitution import ActiveConstitution, Direction, Severity
+from domain.constitution import ActiveConstitution, Constitution, Direction, Severity
 
 
 class Finding(Contract):
@@ -23,5 +23,9 @@ class Moderator(Protocol):
     """Reviews a text by the constitution's rules, in linear time."""
 
     def review(self, constitution: ActiveConstitution, text: str, direction: Direction) -> tuple[Finding, ...]:
-        """Every rule that the text breaks, each once; empty when none."""
+        """Every match of every rule, in the order of the text; empty when there is none. Pure, and safe in any thread."""
+        ...
+
+    def check(self, constitution: Constitution) -> tuple[str, ...]:
+        """What is wrong with the rules (patterns that do not compile, ids twice); empty when nothing is."""
         ...

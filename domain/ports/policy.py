@@ -11,7 +11,10 @@ from domain.decisions import Facts, Reason, Verdict
 
 
 class PolicyQuestion(Contract):
-    """May this actor do this action on this resource, with these facts? `score` is 0..1000."""
+    """May this actor do this action on this resource, with these facts?
+
+    `action` is a value of `Effect`, `score` is 0..1000, `categories` are those of the moderation findings.
+    """
 
     actor: Actor
     action: str
@@ -19,10 +22,14 @@ class PolicyQuestion(Contract):
     facts: Facts
     score: int
     region: str
+    categories: tuple[str, ...] = ()
 
 
 class PolicyAnswer(Contract):
-    """`transform` names what is to be done to the text (`redact:<category>`), when the verdict is `transform`."""
+    """`transform` names what is to be done to the text: instructions `redact:<category>`, separated by one space.
+
+    It comes with the verdict `transform`, and with `escalate` when a policy that permits also transforms.
+    """
 
     verdict: Verdict
     reasons: tuple[Reason, ...]

@@ -1,0 +1,201 @@
+"""The gate's checkers: identity and capability, moderation, policy. Each looks at one case and gives one opinion.
+
+A checker raises on whatever it cannot make sense of; the gate makes a denial of it. Nothing here is a pass by default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, cast
+
+from domain import capabilities, redaction
+from domain.constitution import ActiveConstitution, Direction, Severity
+from domain.decisions import GateRequest, Reason, ReasonCode, Verdict, strictest
+from domain.names import Effect
+from domain.ports.blobs import BlobStore
+from domain.ports.identity import Standing
+from domain.ports.moderation import Finding, Moderator
+from domain.ports.policy import PolicyAnswer, PolicyEngine, PolicyQuestion
+from domain.scoring import score
+
+IN_THREAD_BYTES: Final = 8_192
+"""A longer text is reviewed in a thread: at about 0.2 µs a byte the event loop would wait for milliseconds."""
+
+_VERDICTS: Final = {
+    Severity.LOW: Verdict.WARN,
+    Severity.MEDIUM: Verdict.ESCALATE,
+    Severity.HIGH: Verdict.DENY,
+    Severity.CRITICAL: Verdict.DENY,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question and what is known about it so far; each checker hands on what it found out."""
+
+    request: GateRequest
+    direction: Direction
+    constitution: ActiveConstitution
+    text: str | None = None
+    findings: tuple[Finding, ...] = ()
+    score: int = 0
+    transform: str | None = None
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """One checker's answer: a verdict, its reasons, and the case for the next checker."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    case: Case
+
+
+class Checker(Protocol):
+    """One link of the gate."""
+
+    @property
+    def name(self) -> str:
+        """Its name in reasons and snapshots."""
+        ...
+
+    async def check(self, case: Case) -> Opinion:
+        """Its opinion. Whatever it raises is a denial."""
+        ...
+
+
+class NonsenseError(Exception):
+    """A port answered what its contract does not allow."""
+
+
+class IdentityChecker:
+    """Identity and capability: the actor is of this tenant, holds the scopes the effects need, and still stands."""
+
+    name = "identity"
+
+    def __init__(self, standing: Standing) -> None:
+        """`standing` is asked every time: a run may have outlived its token."""
+        self._standing = standing
+
+    async def check(self, case: Case) -> Opinion:
+        """Deny or allow."""
+        request, actor = case.request, case.request.actor
+        parts = request.workflow_id.split("/")
+        if len(parts) < 3 or parts[1] != actor.tenant_id:
+            return self._denial(case, ReasonCode.FOREIGN_TENANT, "The run belongs to another tenant.")
+        if actor.session_id is not None and actor.session_id != request.resource:
+            return self._denial(case, ReasonCode.SCOPE_MISSING, "The token is bound to another session.")
+        lacking = capabilities.missing(request.effects, actor.scopes)
+        if lacking:
+            names = ", ".join(effect.value for effect in lacking)
+            return self._denial(case, ReasonCode.SCOPE_MISSING, f"No scope of the token covers {names}.")
+        stands: object = await self._standing.stands(actor)
+        if stands is True:
+            return Opinion(Verdict.ALLOW, (), case)
+        if stands is False:
+            return self._denial(case, ReasonCode.NOT_STANDING, "The client is disabled or no longer has these scopes.")
+        raise NonsenseError("standing is neither true nor false")
+
+    def _denial(self, case: Case, code: ReasonCode, message: str) -> Opinion:
+        return Opinion(Verdict.DENY, (Reason(checker=self.name, code=code.value, message=message),), case)
+
+
+class ModerationChecker:
+    """The constitution's rules on the text: low severity warns, medium escalates, high and critical deny."""
+
+    name = "moderation"
+
+    def __init__(self, moderator: Moderator, blobs: BlobStore) -> None:
+        """`blobs` holds the text that the request names."""
+        self._moderator = moderator
+        self._blobs = blobs
+
+    async def check(self, case: Case) -> Opinion:
+        """The strictest verdict of the rules that the text breaks. The case then has text, findings and score."""
+        reference, limits = case.request.text, case.constitution.document.limits
+        if reference is None:
+            return Opinion(Verdict.ALLOW, (), self._scored(case))
+        if case.direction is Direction.INPUT and reference.size > limits.prompt_bytes:
+            message = f"The text has {reference.size} bytes; the constitution allows {limits.prompt_bytes}."
+            return Opinion(Verdict.DENY, (self._reason(ReasonCode.TEXT_TOO_LARGE.value, message),), self._scored(case))
+        text = (await self._blobs.get(case.request.actor.tenant_id, reference.sha256)).decode()
+        arguments = (case.constitution, text, case.direction)
+        findings: object = (
+            await asyncio.to_thread(self._moderator.review, *arguments)
+            if reference.size > IN_THREAD_BYTES
+            else self._moderator.review(*arguments)
+        )
+        checked = _findings(findings, text)
+        broken = {finding.rule_id: finding for finding in checked}
+        return Opinion(
+            strictest(*(_VERDICTS[finding.severity] for finding in broken.values())),
+            tuple(self._reason(finding.rule_id, finding.message) for finding in broken.values()),
+            self._scored(replace(case, text=text, findings=checked)),
+        )
+
+    @staticmethod
+    def _scored(case: Case) -> Case:
+        low = {finding.rule_id for finding in case.findings if finding.severity is Severity.LOW}
+        return replace(case, score=score(case.request.facts, case.constitution.document.weights, len(low)))
+
+    def _reason(self, code: str, message: str) -> Reason:
+        return Reason(checker=self.name, code=code, message=message)
+
+
+def _findings(answer: object, text: str) -> tuple[Finding, ...]:
+    if not isinstance(answer, tuple):
+        raise NonsenseError("findings are no tuple")
+    checked: list[Finding] = []
+    for finding in cast("tuple[object, ...]", answer):
+        if not isinstance(finding, Finding) or not 0 <= finding.start < finding.end <= len(text):
+            raise NonsenseError("something is no finding in the text")
+        checked.append(finding)
+    return tuple(checked)
+
+
+class PolicyChecker:
+    """The constitution's policies, asked for every effect of the request."""
+
+    name = "policy"
+
+    def __init__(self, engine: PolicyEngine) -> None:
+        """`engine` decides without I/O."""
+        self._engine = engine
+
+    async def check(self, case: Case) -> Opinion:
+        """The strictest verdict over the effects. The case then says how the text is to be transformed."""
+        answers = tuple(self._ask(case, effect) for effect in case.request.effects)
+        instructions = sorted({word for answer in answers if answer.transform for word in answer.transform.split(" ")})
+        reasons = tuple(dict.fromkeys(reason for answer in answers for reason in answer.reasons))
+        return Opinion(
+            strictest(*(answer.verdict for answer in answers)),
+            reasons,
+            replace(case, transform=" ".join(instructions) or None),
+        )
+
+    def _ask(self, case: Case, effect: Effect) -> PolicyAnswer:
+        said: object = self._engine.evaluate(case.constitution, question(case, effect))
+        if not isinstance(said, PolicyAnswer):
+            raise NonsenseError("no policy answer")
+        answer = PolicyAnswer.model_validate(said.model_dump(warnings=False))
+        if answer.verdict is not Verdict.ALLOW and not answer.reasons:
+            raise NonsenseError("a verdict without a reason")
+        if answer.verdict is Verdict.TRANSFORM and answer.transform is None:
+            raise NonsenseError("a transform without an instruction")
+        if answer.transform is not None:
+            redaction.categories(answer.transform)
+        return answer
+
+
+def question(case: Case, effect: Effect) -> PolicyQuestion:
+    """What the policies are asked about one effect of a case."""
+    return PolicyQuestion(
+        actor=case.request.actor,
+        action=effect.value,
+        resource=case.request.resource,
+        facts=case.request.facts,
+        score=case.score,
+        region=case.request.region,
+        categories=tuple(sorted({finding.category for finding in case.findings})),
+    )
