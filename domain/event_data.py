@@ -1,0 +1,324 @@
+"""The `data` of every event, one model a type: what producers write and what the AsyncAPI document describes.
+
+Ids, numbers, codes and hashes only, never a text. A released model only ever gains fields, each with a default; anything else
+is a new version of the type.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from domain.base import Contract, Count, Sha256
+from domain.constitution import Direction, Severity
+from domain.decisions import Decision, Verdict
+from domain.events import NewEvent
+from domain.ids import DecisionId, DocumentId, SessionId, TurnId
+from domain.models import CallRecord
+from domain.names import EventType, Topic
+from domain.sessions import SessionStatus, Usage
+
+
+class EventData(Contract):
+    """Base of all. `event_type` and `topic` say which event carries the model."""
+
+    event_type: ClassVar[EventType]
+    topic: ClassVar[Topic]
+
+    @property
+    def about(self) -> str:
+        """The event's `subject`: the session or document it belongs to."""
+        raise NotImplementedError
+
+
+class ReasonCode(Contract):
+    """A decision's reason without its sentence."""
+
+    checker: str
+    code: str
+
+
+def reason_codes(decision: Decision) -> tuple[ReasonCode, ...]:
+    """The reasons of a decision, as events carry them."""
+    return tuple(ReasonCode(checker=reason.checker, code=reason.code) for reason in decision.reasons)
+
+
+class OfSession(EventData):
+    """An event on a session; its subject is the session's id."""
+
+    topic: ClassVar[Topic] = Topic.SESSION_EVENTS
+
+    session_id: SessionId
+
+    @property
+    def about(self) -> str:
+        return self.session_id
+
+
+class SessionStarted(OfSession):
+    """A session was allowed and takes messages. `subject` is who started it; `verdict` is `escalate` after an approval."""
+
+    event_type: ClassVar[EventType] = EventType.SESSION_STARTED
+
+    workflow_id: str
+    verdict: Verdict
+    decision_id: DecisionId
+    subject: str
+    documents: tuple[DocumentId, ...] = ()
+    first_turn: TurnId | None = None
+
+
+class SessionDenied(OfSession):
+    """A session was refused, by the gate or by an approver; it never takes a message."""
+
+    event_type: ClassVar[EventType] = EventType.SESSION_DENIED
+
+    workflow_id: str
+    verdict: Verdict
+    decision_id: DecisionId
+    subject: str
+    reasons: tuple[ReasonCode, ...] = ()
+
+
+class SessionEscalated(OfSession):
+    """A session waits for an approver."""
+
+    event_type: ClassVar[EventType] = EventType.SESSION_ESCALATED
+
+    workflow_id: str
+    decision_id: DecisionId
+    subject: str
+    reasons: tuple[ReasonCode, ...] = ()
+
+
+class SessionClosed(OfSession):
+    """A session takes no more messages. `reason` is a code: `requested`, `idle`, `cancelled`, `refused`."""
+
+    event_type: ClassVar[EventType] = EventType.SESSION_CLOSED
+
+    reason: str
+    status: SessionStatus = SessionStatus.CLOSED
+
+
+class OfTurn(OfSession):
+    """An event on one turn. `seq` is the turn's number in its session, from 1."""
+
+    turn_id: TurnId
+    seq: Count
+
+
+class TurnQueued(OfTurn):
+    """A message was taken and will be answered in order."""
+
+    event_type: ClassVar[EventType] = EventType.TURN_QUEUED
+
+    client_id: str
+    message_sha256: Sha256
+
+
+class TurnStarted(OfTurn):
+    """A turn was allowed and runs."""
+
+    event_type: ClassVar[EventType] = EventType.TURN_STARTED
+
+    decision_id: DecisionId | None = None
+    verdict: Verdict | None = None
+
+
+class TurnEscalated(OfTurn):
+    """A turn waits for an approver."""
+
+    event_type: ClassVar[EventType] = EventType.TURN_ESCALATED
+
+    decision_id: DecisionId
+    reasons: tuple[ReasonCode, ...] = ()
+
+
+class TurnDenied(OfTurn):
+    """A turn was refused: its message by the gate or an approver, or its reply by moderation."""
+
+    event_type: ClassVar[EventType] = EventType.TURN_DENIED
+
+    decision_id: DecisionId | None = None
+    reasons: tuple[ReasonCode, ...] = ()
+
+
+class TurnCompleted(OfTurn):
+    """A turn was answered. `fallback`: by the embedded model, since no other is configured."""
+
+    event_type: ClassVar[EventType] = EventType.TURN_COMPLETED
+
+    provider: str
+    model: str
+    fallback: bool = False
+    usage: Usage = Usage()
+    reply_sha256: Sha256
+    citations: Count = 0
+
+
+class TurnFailed(OfTurn):
+    """A turn could not be answered. `error_type` is the wire type of the error (`model-unavailable`)."""
+
+    event_type: ClassVar[EventType] = EventType.TURN_FAILED
+
+    error_type: str
+
+
+class TurnCancelled(OfTurn):
+    """A turn was stopped before it was answered."""
+
+    event_type: ClassVar[EventType] = EventType.TURN_CANCELLED
+
+
+class OfDocument(EventData):
+    """An event on a document; its subject is the document's id."""
+
+    topic: ClassVar[Topic] = Topic.DOCUMENT_EVENTS
+
+    document_id: DocumentId
+
+    @property
+    def about(self) -> str:
+        return self.document_id
+
+
+class DocumentAdded(OfDocument):
+    """A document was stored. `sha256` and `bytes` are of what was uploaded; `characters` counts the text read from it."""
+
+    event_type: ClassVar[EventType] = EventType.DOCUMENT_ADDED
+
+    media_type: str
+    sha256: Sha256
+    bytes: Count
+    characters: Count
+
+
+class DocumentDeleted(OfDocument):
+    """A document is gone."""
+
+    event_type: ClassVar[EventType] = EventType.DOCUMENT_DELETED
+
+
+class SlmCallRecorded(CallRecord, EventData):
+    """One attempt at a model call, as it ended. Its subject is the session, or the workflow where there is none."""
+
+    event_type: ClassVar[EventType] = EventType.SLM_CALL_RECORDED
+    topic: ClassVar[Topic] = Topic.SLM_METRICS
+
+    @property
+    def about(self) -> str:
+        return self.session_id or self.workflow_id
+
+    @classmethod
+    def of(cls, record: CallRecord) -> SlmCallRecorded:
+        """The event of a record."""
+        return cls(**dict(record))
+
+
+class DecisionRecorded(EventData):
+    """The gate decided. `resource` is what the decision is about and the event's subject; `score` is 0..1000."""
+
+    event_type: ClassVar[EventType] = EventType.DECISION_RECORDED
+    topic: ClassVar[Topic] = Topic.POLICY_DECISIONS
+
+    decision_id: DecisionId
+    verdict: Verdict
+    score: Count
+    reasons: tuple[ReasonCode, ...] = ()
+    policy_digest: Sha256 | None = None
+    constitution_hash: Sha256 | None = None
+    input_digest: Sha256
+    workflow_id: str
+    resource: str
+
+    @property
+    def about(self) -> str:
+        return self.resource
+
+    @classmethod
+    def of(cls, decision: Decision, workflow_id: str, resource: str) -> DecisionRecorded:
+        """The event of a decision."""
+        return cls(
+            decision_id=decision.decision_id,
+            verdict=decision.verdict,
+            score=decision.score,
+            reasons=reason_codes(decision),
+            policy_digest=decision.policy_digest,
+            constitution_hash=decision.constitution_hash,
+            input_digest=decision.input_digest,
+            workflow_id=workflow_id,
+            resource=resource,
+        )
+
+
+class DecisionResolved(EventData):
+    """An escalated decision was answered. `approver` is null when the time for an answer ran out."""
+
+    event_type: ClassVar[EventType] = EventType.DECISION_RESOLVED
+    topic: ClassVar[Topic] = Topic.POLICY_DECISIONS
+
+    decision_id: DecisionId
+    resource: str
+    approved: bool
+    approver: str | None = None
+
+    @property
+    def about(self) -> str:
+        return self.resource
+
+
+class ContentFlagged(EventData):
+    """Moderation found something in a text. `severity` is the worst found; `resource` (a session) is the subject."""
+
+    event_type: ClassVar[EventType] = EventType.CONTENT_FLAGGED
+    topic: ClassVar[Topic] = Topic.MODERATION_EVENTS
+
+    resource: str
+    direction: Direction
+    severity: Severity
+    rule_ids: tuple[str, ...]
+    categories: tuple[str, ...]
+    verdict: Verdict
+    decision_id: DecisionId | None = None
+    turn_id: TurnId | None = None
+    constitution_hash: Sha256 | None = None
+
+    @property
+    def about(self) -> str:
+        return self.resource
+
+
+EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
+    model.event_type: model
+    for model in (
+        SessionStarted,
+        SessionDenied,
+        SessionEscalated,
+        SessionClosed,
+        TurnQueued,
+        TurnStarted,
+        TurnEscalated,
+        TurnDenied,
+        TurnCompleted,
+        TurnFailed,
+        TurnCancelled,
+        DocumentAdded,
+        DocumentDeleted,
+        SlmCallRecorded,
+        DecisionRecorded,
+        DecisionResolved,
+        ContentFlagged,
+    )
+}
+"""Every event's model by its type."""
+
+
+def new_event(event_id: str, data: EventData, traceparent: str | None = None) -> NewEvent:
+    """The event that tells `data`: its type, topic and subject are the model's."""
+    return NewEvent(
+        event_id=event_id,
+        topic=data.topic,
+        type=data.event_type,
+        subject=data.about,
+        data=data.model_dump(mode="json"),
+        traceparent=traceparent,
+    )
