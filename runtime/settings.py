@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -21,7 +21,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class Settings(BaseSettings):
     """Every setting, its default and its meaning. Field `gateway_port` is read from `GATEWAY_PORT`, and so on."""
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True, env_ignore_empty=True)
+    # A value that cannot be read may hold a password, so errors do not show it.
+    model_config = SettingsConfigDict(
+        env_file=None, extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     soma_home: Path = Field(default=Path(".soma"), description="Where the embedded stack keeps its data, keys and state.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged.")
@@ -59,7 +62,9 @@ class Settings(BaseSettings):
         default=None, description="Kafka brokers, comma-separated; unset, events are served from the outbox alone."
     )
     kafka_config: Annotated[dict[str, str], NoDecode] = Field(
-        default_factory=dict, description="Further librdkafka settings, as `key=value` separated by commas (SASL, TLS)."
+        default_factory=dict,
+        repr=False,
+        description="Further librdkafka settings, as `key=value` separated by commas (SASL, TLS).",
     )
 
     token_audience: str = Field(default="somagent", description="The `aud` every access token must carry.")
@@ -96,6 +101,17 @@ class Settings(BaseSettings):
         default=86_400, ge=1, description="An escalated request is refused after this long, in seconds."
     )
     otel_exporter_otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP collector; unset, nothing is traced.")
+
+    @field_validator("kafka_config", mode="before")
+    @classmethod
+    def _split_pairs(cls, value: object) -> object:
+        """`a=b,c=d` as a dictionary; only the first `=` of a pair separates. Raises ValueError for a pair without one."""
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.strip() for pair in value.split(",") if pair.strip()]
+        if any("=" not in pair for pair in pairs):
+            raise ValueError("write it as key=value pairs separated by commas, without a comma in a value")
+        return dict(pair.split("=", 1) for pair in pairs)
 
     @property
     def run_dir(self) -> Path:
