@@ -5,10 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from domain.base import Contract, TenantId
+from domain.ids import SessionId
 
 
 class Actor(Contract):
-    """Verified claims (RFC 9068). `act` is the delegation chain of RFC 8693, nearest actor first."""
+    """Verified claims (RFC 9068). `act` is the delegation chain of RFC 8693, nearest actor first. `session_id` binds a
+    capability token to one session: it opens nothing else."""
 
     tenant_id: TenantId
     subject: str = Field(max_length=200)
@@ -17,3 +19,4 @@ class Actor(Contract):
     jti: str = Field(max_length=64)
     act: tuple[str, ...] = ()
     constitution_hash: str | None = None
+    session_id: SessionId | None = None

@@ -5,6 +5,7 @@
     ├── Unauthenticated 401
     ├── Forbidden 403 ── InsufficientScope 403, Denied 403
     ├── NotFound 404
+    ├── MethodNotAllowed 405
     ├── Conflict 409 ── RequestInProgress 409 (retryable), SessionClosed 409
     ├── TooLarge 413
     ├── UnsupportedMediaType 415
@@ -77,6 +78,12 @@ class NotFound(DomainError):
     """Unknown, or another tenant's: the two look the same."""
 
     type, title, status = "not-found", "Not found", 404
+
+
+class MethodNotAllowed(DomainError):
+    """The address does not take this method."""
+
+    type, title, status = "method-not-allowed", "Method not allowed", 405
 
 
 class Conflict(DomainError):

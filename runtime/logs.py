@@ -1,31 +1,34 @@
 """JSON logs on standard error, ours and the libraries' alike, one object a line.
 
-Values named like a secret or a text are replaced before they are written: a log line is no place for either, whoever
-wrote it.
+What is named like a secret or a text is replaced before it is written. Of an exception that is not ours only type and
+place are written: the messages of validators and databases quote the values they choked on.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Final
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, cast
 
 import structlog
 from opentelemetry import trace
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from domain.errors import DomainError
 
 WITHHELD: Final = "[withheld]"
 _SECRET_WORDS: Final = ("secret", "password", "authorization", "api_key", "access_token", "cookie")
-_TEXTS: Final = frozenset({"token", "prompt", "content", "reply", "body", "message_text", "document_text", "query_string"})
+_TEXTS: Final = frozenset({"token", "prompt", "content", "reply", "body", "text", "query_string"})
+_MAX_FRAMES: Final = 30
 
-# They write what another line says already, or what a URL's query holds.
+_SPEAKING: Final = (DomainError, OSError, ImportError, NameError, AttributeError, TypeError)
+"""Exceptions whose message names no value of a request."""
+
 _QUIET: Final = ("uvicorn.access", "httpx2", "httpcore2", "httpx", "httpcore")
-
-
-def _withhold(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replaces values whose name says secret or text, nested ones too."""
-    return _without_secrets(event)
+"""They write what another line says already, or a URL with its query."""
 
 
 def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,11 +38,14 @@ def _without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
         if lowered in _TEXTS or any(word in lowered for word in _SECRET_WORDS):
             clean[name] = WITHHELD
         elif isinstance(value, dict):
-            nested: dict[Any, Any] = value
-            clean[name] = _without_secrets({str(key): item for key, item in nested.items()})
+            clean[name] = _without_secrets(cast("dict[str, Any]", value))
         else:
             clean[name] = value
     return clean
+
+
+def _withhold(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return _without_secrets(event)
 
 
 def _with_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -49,8 +55,37 @@ def _with_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     return event
 
 
+def _frames(place: TracebackType | None) -> list[str]:
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(place)[-_MAX_FRAMES:]]
+
+
+def describe_exception(error: BaseException) -> list[dict[str, Any]]:
+    """The exception and its causes, outermost first: type, place, and the message where it can hold no text."""
+    described: list[dict[str, Any]] = []
+    current: BaseException | None = error
+    while current is not None and len(described) < 10:
+        kind = type(current)
+        entry: dict[str, Any] = {"type": f"{kind.__module__}.{kind.__qualname__}", "frames": _frames(current.__traceback__)}
+        if isinstance(current, _SPEAKING):
+            entry["message"] = str(current)
+        described.append(entry)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return described
+
+
+def _with_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    info: ExcInfo | BaseException | bool | None = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()[1]
+    if isinstance(info, tuple):
+        info = info[1]
+    if isinstance(info, BaseException):
+        event["exception"] = describe_exception(info)
+    return event
+
+
 def _processors(service: str) -> list[Processor]:
-    def with_service(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def with_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["service"] = service
         return event
 
@@ -84,7 +119,7 @@ def configure_logs(service: str, level: str = "INFO") -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
+                _with_exception,
                 _withhold,
                 structlog.processors.JSONRenderer(default=repr),
             ],

@@ -27,9 +27,7 @@ class HttpMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Registers the metrics; once per registry."""
         self.registry: Final = registry
-        self._requests = Counter(
-            "somagent_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry
-        )
+        self._requests = Counter("somagent_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry)
         self._seconds = Histogram(
             "somagent_http_request_seconds",
             "Time from the request's head to the end of its answer.",

@@ -6,7 +6,7 @@ Without a collector nothing is recorded, and each request still has a trace id, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from secrets import randbits
 from typing import Final
@@ -43,7 +43,7 @@ def tracer_provider(service: str, endpoint: str, region: str) -> TracerProvider:
 
 
 @contextmanager
-def server_span(tracer: trace.Tracer, name: str, headers: Mapping[str, str]) -> Iterator[trace.Span]:
+def server_span(tracer: trace.Tracer, name: str, headers: Mapping[str, str]) -> Generator[trace.Span]:
     """The span of an incoming request, child of its `traceparent` when that is well-formed, and current within the block.
 
     Where nothing is recorded it is a span that only carries ids: the caller's, or fresh ones."""

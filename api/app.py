@@ -1,0 +1,41 @@
+"""Builds the gateway from its services; nothing here is a module global."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+
+from api.edge import Edge
+from api.problems import install_problem_handlers
+from api.routes import health, metadata, oauth, problems
+from api.services import Services
+from runtime.version import VERSION
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, metadata.router, oauth.router, problems.router)
+
+
+def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
+    """The gateway as an ASGI application. `lifespan` opens and closes what the services hold."""
+    app = FastAPI(
+        title="SomaGent",
+        version=VERSION,
+        lifespan=lifespan,
+        # FastAPI's own pages load scripts of third parties; `metadata` serves the document.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Its spans and logs hold request bodies and exception messages; the edge has its own, which do not.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+    )
+    app.state.services = services
+    for router in ROUTERS:
+        app.include_router(router)
+    install_problem_handlers(app, services.settings.public_url)
+    app.add_middleware(Edge, services=services)
+    return app

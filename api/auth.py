@@ -1,0 +1,131 @@
+"""Who asks, and whether the token allows it: bearer tokens (RFC 6750) whose scopes are the routes' capabilities.
+
+The check runs before the body is read. A token bound to a session opens only routes that name that session in their path.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Security
+from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlows
+from fastapi.security.base import SecurityBase
+from starlette.requests import Request
+
+from api.context import edge_context
+from api.services import Services, services_of
+from domain.actors import Actor
+from domain.errors import InsufficientScope, NotFound, TooManyRequests, Unauthenticated
+from domain.names import Scope
+from domain.ports.rate_limits import Quota
+
+SESSION_PARAMETER: Final = "session_id"
+SCHEME: Final = "oauth2"
+OAUTH_ENDPOINT: Final = "/v1/oauth/token"
+SCOPE_TEXTS: Final[dict[str, str]] = {
+    Scope.SESSION_START: "Start sessions",
+    Scope.SESSION_READ: "Read sessions and their turns",
+    Scope.SESSION_SEND: "Send messages to sessions",
+    Scope.SESSION_CANCEL: "Cancel turns and close sessions",
+    Scope.DOCUMENT_READ: "Read documents",
+    Scope.DOCUMENT_WRITE: "Add and delete documents",
+    Scope.EVENT_READ: "Read events",
+    Scope.POLICY_READ: "Read decisions",
+    Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
+    Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
+}
+
+
+class Require(SecurityBase):
+    """The dependency of a route that needs a scope; it gives the Actor."""
+
+    def __init__(self, scope: Scope) -> None:
+        """The scope a token must carry."""
+        self.scope: Final = scope
+        self.scheme_name = SCHEME
+        self.model = OAuth2(
+            description="Client credentials (RFC 6749, 4.4); the tokens are JWTs (RFC 9068) and expire after minutes.",
+            flows=OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl=OAUTH_ENDPOINT, scopes=SCOPE_TEXTS)),
+        )
+
+    async def __call__(self, request: Request) -> Actor:
+        """The actor, found already when the route is an EdgeRoute."""
+        return edge_context(request).actor or await self.authorise(request)
+
+    async def authorise(self, request: Request) -> Actor:
+        """Verifies the token and that it may do this. Raises Unauthenticated, InsufficientScope, NotFound, TooManyRequests."""
+        services = services_of(request)
+        actor = _authenticated(request, services)
+        edge_context(request).actor = actor
+        await _count(request, services, actor)
+        if not await services.standing.stands(actor):
+            raise _unauthenticated(request, services, "The client of this token was disabled or lost a scope; get a new token.")
+        if self.scope.value not in actor.scopes:
+            _challenge(request, services, error="insufficient_scope", scope=self.scope.value)
+            raise InsufficientScope(
+                f"The token lacks the scope {self.scope.value}; ask for one that has it.", scope=self.scope.value
+            )
+        _check_session(request, actor)
+        return actor
+
+
+def require(scope: Scope) -> Any:
+    """The dependency: `actor: Annotated[Actor, require(Scope.SESSION_READ)]`. Every route but the public ones has one."""
+    return Security(Require(scope), scopes=[scope.value])
+
+
+ServicesDependency = Annotated[Services, Depends(services_of)]
+"""`services: ServicesDependency` in a route."""
+
+
+def _authenticated(request: Request, services: Services) -> Actor:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        _challenge(request, services)
+        raise Unauthenticated(f"Send an access token as `Authorization: Bearer …`; POST {OAUTH_ENDPOINT} gives one.")
+    try:
+        return services.tokens.verify(token.strip())
+    except Unauthenticated as error:
+        raise _unauthenticated(request, services, error.detail) from None
+
+
+def _unauthenticated(request: Request, services: Services, detail: str) -> Unauthenticated:
+    _challenge(request, services, error="invalid_token")
+    return Unauthenticated(detail)
+
+
+def _challenge(request: Request, services: Services, **parameters: str) -> None:
+    """`WWW-Authenticate` (RFC 6750, 3) with where to learn how to authenticate (RFC 9728, 5.1)."""
+    metadata = f"{services.settings.public_url.rstrip('/')}/.well-known/oauth-protected-resource"
+    values = {"realm": "somagent", **parameters, "resource_metadata": metadata}
+    edge_context(request).headers["WWW-Authenticate"] = "Bearer " + ", ".join(
+        f'{name}="{value}"' for name, value in values.items()
+    )
+
+
+async def _count(request: Request, services: Services, actor: Actor) -> None:
+    quota = await services.rate_limiter.take(
+        "client", f"{actor.tenant_id}/{actor.client_id}", services.settings.rate_limit_per_minute
+    )
+    show_quota(request, "client", quota)
+    if not quota.allowed:
+        raise TooManyRequests(
+            f"This client made its {quota.limit} requests of the minute; wait and try again.", retry_after=quota.reset_seconds
+        )
+
+
+def show_quota(request: Request, policy: str, quota: Quota) -> None:
+    """Sets `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11)."""
+    headers = edge_context(request).headers
+    headers["RateLimit-Policy"] = f'"{policy}";q={quota.limit};w=60'
+    headers["RateLimit"] = f'"{policy}";r={quota.remaining};t={quota.reset_seconds}'
+
+
+def _check_session(request: Request, actor: Actor) -> None:
+    if actor.session_id is None:
+        return
+    named = request.path_params.get(SESSION_PARAMETER)
+    if named is None:
+        raise InsufficientScope("This token is bound to a session and opens only that session's addresses.")
+    if named != actor.session_id:
+        raise NotFound("No session has that id.")

@@ -1,0 +1,49 @@
+"""Text as it may come in: bounded, without control characters and unpaired surrogates.
+
+Line ends of Windows become `\\n` before anything else sees the text, so that offsets and digests mean the same everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+_UNCLEAN: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def unclean_character(text: str) -> str | None:
+    """Names the first character that no text may hold (`U+0007`): a control character other than tab and newline, a
+    surrogate without its other half, or a noncharacter. CRLF is a line end. None for clean text."""
+    for match in _UNCLEAN.finditer(text):
+        if match[0] == "\r" and text[match.end() : match.end() + 1] == "\n":
+            continue
+        return f"U+{ord(match[0]):04X}"
+    return None
+
+
+def _line_ends(value: object) -> object:
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
+
+
+def _clean(text: str) -> str:
+    if (found := unclean_character(text)) is not None:
+        raise ValueError(f"Text may not hold the character {found}")
+    return text
+
+
+CleanText = Annotated[str, BeforeValidator(_line_ends), AfterValidator(_clean)]
+"""Text of any length; the body limit of the route bounds it."""
+
+Prompt = Annotated[CleanText, StringConstraints(min_length=1, max_length=200_000)]
+"""A message to a model. The constitution's limit in bytes may be lower."""
+
+Name = Annotated[CleanText, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\n\t]+$")]
+"""One line."""
+
+Comment = Annotated[CleanText, StringConstraints(max_length=500)]
+"""A remark of an approver."""
+
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+MetadataValue = Annotated[CleanText, StringConstraints(max_length=512)]

@@ -1,0 +1,58 @@
+"""What the gateway's routes work with: ports, made by `workers` and handed in. The gateway itself builds none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
+
+from opentelemetry.trace import Tracer
+from starlette.requests import HTTPConnection
+from temporalio.client import Client
+
+from domain.ports.blobs import BlobStore
+from domain.ports.constitution import ConstitutionSource
+from domain.ports.documents import DocumentReads
+from domain.ports.events import EventReads
+from domain.ports.idempotency import Claims
+from domain.ports.identity import ClientDirectory, Standing, Tokens
+from domain.ports.rate_limits import RateLimiter
+from domain.ports.sessions import SessionReads
+from runtime.metrics import HttpMetrics
+from runtime.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One dependency as `/readyz` asks it: `check` returns when it answers and raises when it does not. What is not
+    `needed` may be down: it is reported as degraded."""
+
+    name: str
+    check: Callable[[], Awaitable[None]]
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a route may use."""
+
+    settings: Settings
+    temporal: Client
+    tokens: Tokens
+    clients: ClientDirectory
+    standing: Standing
+    claims: Claims
+    constitution: ConstitutionSource
+    blobs: BlobStore
+    sessions: SessionReads
+    documents: DocumentReads
+    events: EventReads
+    rate_limiter: RateLimiter
+    probes: tuple[Probe, ...]
+    metrics: HttpMetrics
+    tracer: Tracer
+
+
+def services_of(request: HTTPConnection) -> Services:
+    """The services of the application that answers; a FastAPI dependency."""
+    return cast(Services, request.app.state.services)
