@@ -100,7 +100,9 @@ class SessionWorkflow:
         self._status = SessionStatus.OPEN if allowed else SessionStatus.DENIED
         self._decision = decision
         if decision.verdict is not Verdict.ALLOW:
-            workflow.upsert_search_attributes([SEARCH_ATTRIBUTES[SearchAttribute.VERDICT].value_set(decision.verdict.value)])
+            workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]
+                [SEARCH_ATTRIBUTES[SearchAttribute.VERDICT].value_set(decision.verdict.value)]
+            )
         if session.prompt is None or session.first_turn is None:
             return
         self._next_seq = 2

@@ -49,6 +49,10 @@ class SessionStore(Protocol):
         """Records the decision on a turn and marks it running, awaiting approval or denied."""
         ...
 
+    async def record_review(self, request: GateRequest, decision: Decision, snapshot: dict[str, Any]) -> Decision:
+        """Records the decision on an answer."""
+        ...
+
     async def run_turn(self, tenant_id: str, session_id: str, turn_id: str) -> None:
         """Marks a turn running whose decision was taken before: the first turn's, or an approved one's."""
         ...
@@ -89,6 +93,10 @@ class SessionReads(Protocol):
 
     async def conversation(self, tenant_id: str, session_id: str, before: int, limit: int) -> tuple[ChatMessage, ...]:
         """The last completed exchanges before a turn, oldest first, as a model is given them."""
+        ...
+
+    async def turn_number(self, tenant_id: str, session_id: str, turn_id: str) -> int:
+        """The sequence number of a turn."""
         ...
 
     async def wait_turn(self, tenant_id: str, session_id: str, turn_id: str, timeout_seconds: float) -> TurnView:

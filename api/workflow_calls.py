@@ -1,0 +1,116 @@
+"""Calls to Temporal, each with a deadline: start, update, and the failure of a run as an error of our tree."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowFailureError, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.errors import ERRORS, DomainError
+from domain.names import Feature, Lane, Queue, WorkflowName
+from domain.sessions import SessionInput, SessionStatus, StartOutcome
+from workflows.options import priority, search_attributes
+from workflows.sessions import SessionWorkflow
+
+Result = TypeVar("Result")
+DEADLINE: Final = timedelta(seconds=15)
+_RESULT_DEADLINE: Final = timedelta(seconds=60)
+
+
+def session_run(temporal: Client, workflow_id: str) -> WorkflowHandle[SessionWorkflow, SessionStatus]:
+    """The current run of a session."""
+    return temporal.get_workflow_handle_for(SessionWorkflow.run, workflow_id)
+
+
+async def if_open(answer: Awaitable[Result]) -> Result | None:
+    """The answer of an update. None when no such run is open: Temporal says the same of closed and unknown ones."""
+    try:
+        return await answer
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+async def start_session(
+    temporal: Client, *, workflow_id: str, session: SessionInput, update_id: str
+) -> tuple[StartOutcome, str] | None:
+    """Update-with-start: the decision and the id of the first run. None when that session is closed already."""
+    operation = WithStartWorkflowOperation(
+        SessionWorkflow.run,
+        session,
+        id=workflow_id,
+        task_queue=Queue.INTERACTIVE.value,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        priority=priority(Lane.INTERACTIVE, session.actor.tenant_id),
+        search_attributes=search_attributes(
+            feature=Feature.SESSION,
+            tenant_id=session.actor.tenant_id,
+            lane=Lane.INTERACTIVE,
+            region=session.region,
+            SESSION_ID=session.session_id,
+        ),
+        static_summary=f"Session of {session.actor.tenant_id}",
+    )
+    try:
+        outcome = await temporal.execute_update_with_start_workflow(
+            SessionWorkflow.started, start_workflow_operation=operation, id=update_id, rpc_timeout=DEADLINE
+        )
+    except WorkflowAlreadyStartedError:
+        return None
+    handle = await operation.workflow_handle()
+    return outcome, handle.first_execution_run_id or handle.result_run_id or ""
+
+
+async def run_to_end(
+    temporal: Client,
+    *,
+    name: WorkflowName,
+    arg: Any,
+    workflow_id: str,
+    feature: Feature,
+    tenant_id: str,
+    region: str,
+    result: type[Result],
+) -> Result:
+    """Starts a short run on the platform queue, or finds the one of that id, and returns its result.
+
+    Raises the error of our tree that it failed with. A failed run may be tried again under its id, a completed one is kept.
+    """
+    handle: WorkflowHandle[Any, Result]
+    try:
+        handle = await temporal.start_workflow(
+            name.value,
+            arg,
+            id=workflow_id,
+            task_queue=Queue.PLATFORM.value,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+            priority=priority(Lane.INTERACTIVE, tenant_id),
+            search_attributes=search_attributes(feature=feature, tenant_id=tenant_id, lane=Lane.INTERACTIVE, region=region),
+            static_summary=f"{name.value} of {tenant_id}",
+            result_type=result,
+            rpc_timeout=DEADLINE,
+        )
+    except WorkflowAlreadyStartedError:
+        handle = temporal.get_workflow_handle(workflow_id, result_type=result)
+    try:
+        return await handle.result(rpc_timeout=_RESULT_DEADLINE)
+    except WorkflowFailureError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: WorkflowFailureError) -> DomainError:
+    """The error of our tree that a run failed with; `internal-error` for any other failure."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ApplicationError) and cause.type in ERRORS:
+            return ERRORS[cause.type](cause.message)
+        cause = cause.__cause__
+    return DomainError("The workflow failed; ask the operator and name the trace_id.")
