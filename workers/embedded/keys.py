@@ -60,6 +60,10 @@ class Keys:
             private: dict[str, Any] = json.loads(self.constitution.read_bytes())
             _write(self.constitution_trusted, {"keys": [_public(key) for key in private["keys"]]})
 
+    def exist(self) -> bool:
+        """Whether this home has been prepared."""
+        return self._passwords.exists()
+
     def passwords(self) -> Passwords:
         """The servers' passwords. Raises DependencyUnavailable when the file is damaged."""
         try:

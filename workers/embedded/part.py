@@ -84,8 +84,11 @@ class Child:
             raise DependencyUnavailable(f"{self.part.name} already runs as process {self.pid}; stop it first.")
         argv = self._argv()
         env = {**self.part.env, HOME_MARK: str(self._home)}
-        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DependencyUnavailable(f"The log {self.log} cannot be written ({error.strerror}); run `soma doctor`.") from error
         try:
             self._process = _spawner.submit(
                 subprocess.Popen[bytes],

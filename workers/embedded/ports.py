@@ -41,29 +41,31 @@ def free_ports(count: int) -> list[int]:
 class Ports:
     """The stack's ports by name, kept in a file."""
 
-    def __init__(self, file: Path | None, preferred: Mapping[str, int]) -> None:
-        """`preferred` are tried first, after the remembered ones. Without a `file` nothing is remembered."""
+    def __init__(self, file: Path | None, preferred: Mapping[str, int], *, wanted: Mapping[str, int] | None = None) -> None:
+        """`wanted` ports come first, then the remembered ones, then `preferred`. Without a `file` nothing is remembered."""
         self._file = file
         self._preferred = dict(preferred)
+        self._wanted = dict(wanted or {})
         self.moved: dict[str, tuple[int, int]] = {}
-        """Names whose preferred or remembered port was taken: from, to."""
-        self._chosen: dict[str, int] = {}
+        """Names whose port was taken: from, to."""
+        self.chosen: dict[str, int] = {}
+        """Every port chosen so far."""
 
     def choose(self, names: list[str]) -> dict[str, int]:
         """A free port for each name; taken ones are replaced and recorded in `moved`."""
         remembered = self._read()
         spare = iter(free_ports(len(names)))
         for name in names:
-            wanted = remembered.get(name, self._preferred.get(name, 0))
-            if wanted and wanted not in self._chosen.values() and is_free(wanted):
-                self._chosen[name] = wanted
+            wanted = self._wanted.get(name) or remembered.get(name) or self._preferred.get(name, 0)
+            if wanted and wanted not in self.chosen.values() and is_free(wanted):
+                self.chosen[name] = wanted
                 continue
-            self._chosen[name] = next(spare)
+            self.chosen[name] = next(spare)
             if wanted:
-                self.moved[name] = (wanted, self._chosen[name])
+                self.moved[name] = (wanted, self.chosen[name])
         if self._file is not None:
-            write_atomically(self._file, json.dumps({**remembered, **self._chosen}, indent=1))
-        return {name: self._chosen[name] for name in names}
+            write_atomically(self._file, json.dumps({**remembered, **self.chosen}, indent=1))
+        return {name: self.chosen[name] for name in names}
 
     def _read(self) -> dict[str, int]:
         if self._file is None:

@@ -147,14 +147,21 @@ class EmbeddedStack:
             raise
 
     def _start_one(self, name: str, tell: Callable[[str], None]) -> None:
-        server = {"postgres": self.postgres, "valkey": self.valkey, "temporal": self.temporal}[name]
-        if server is None:
-            return
-        server.prepare()
+        self.prepare(name)
         self.children[name].start()
-        if isinstance(server, Postgres):
-            server.ensure_owner()
+        self.complete(name)
         tell(name)
+
+    def prepare(self, name: str) -> None:
+        """What a server needs before its process: files and directories. Raises DependencyUnavailable, OSError."""
+        server = {"postgres": self.postgres, "valkey": self.valkey, "temporal": self.temporal}[name]
+        if server is not None:
+            server.prepare()
+
+    def complete(self, name: str) -> None:
+        """What a server needs once it serves: Postgres its first user and database. Raises DependencyUnavailable."""
+        if name == "postgres" and self.postgres is not None:
+            self.postgres.ensure_owner()
 
     def migrate(self) -> None:
         """Bring the embedded database to the newest schema. Raises DependencyUnavailable."""
