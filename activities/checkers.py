@@ -154,6 +154,12 @@ def _findings(answer: object, text: str) -> tuple[Finding, ...]:
     return tuple(checked)
 
 
+def _answer(said: object) -> PolicyAnswer:
+    if not isinstance(said, PolicyAnswer):
+        raise NonsenseError("no policy answer")
+    return PolicyAnswer.model_validate(said.model_dump(warnings=False))
+
+
 class PolicyChecker:
     """The constitution's policies, asked for every effect of the request."""
 
@@ -175,10 +181,7 @@ class PolicyChecker:
         )
 
     def _ask(self, case: Case, effect: Effect) -> PolicyAnswer:
-        said: object = self._engine.evaluate(case.constitution, question(case, effect))
-        if not isinstance(said, PolicyAnswer):
-            raise NonsenseError("no policy answer")
-        answer = PolicyAnswer.model_validate(said.model_dump(warnings=False))
+        answer = _answer(self._engine.evaluate(case.constitution, question(case, effect)))
         if answer.verdict is not Verdict.ALLOW and not answer.reasons:
             raise NonsenseError("a verdict without a reason")
         if answer.verdict is Verdict.TRANSFORM and answer.transform is None:
