@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from domain.actors import Actor
 from domain.base import Contract
+
+LEASE_SECONDS: Final = 10.0
+"""How long a claim stands without being renewed: a gateway that died blocks its requests' keys no longer than this."""
 
 
 class Claim(Contract):

@@ -57,7 +57,7 @@ CREATE TABLE idempotency_keys (
     created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, client_id, route, key)
 );
-CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (tenant_id, created_at);
 
 CREATE TABLE constitutions (
     hash         text PRIMARY KEY,
