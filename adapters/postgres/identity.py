@@ -1,0 +1,151 @@
+"""Tenants and clients in Postgres.
+
+Secrets are kept as plain SHA-256: they are 256 random bits that we made, so there is nothing to guess and a slow hash would
+only slow the token endpoint down. Nobody chooses a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from adapters.postgres.connection import Pool, plain_transaction, tenant_transaction
+from domain.actors import Actor
+from domain.base import Contract
+from domain.names import Scope
+from domain.ports.identity import ClientRecord
+
+_MAX_REMEMBERED: Final = 10_000
+
+
+class NewClient(Contract):
+    """A client as it was made; `secret` is shown this once and kept nowhere."""
+
+    client_id: str
+    tenant_id: str
+    secret: str
+    scopes: tuple[str, ...]
+
+
+class PostgresClientDirectory:
+    """Implements `ClientDirectory` with the token endpoint's own role, which sees every tenant's clients and nothing else."""
+
+    def __init__(self, pool: Pool) -> None:
+        """`pool` belongs to the token role."""
+        self._pool = pool
+
+    async def find(self, client_id: str) -> ClientRecord | None:
+        """The client, or None. Raises DependencyUnavailable."""
+        async with plain_transaction(self._pool) as connection:
+            row = await connection.fetchrow(
+                "SELECT client_id, tenant_id, secret_sha256, scopes, disabled_at FROM clients WHERE client_id = $1", client_id
+            )
+        if row is None:
+            return None
+        return ClientRecord(
+            client_id=row["client_id"],
+            tenant_id=row["tenant_id"],
+            secret_sha256=row["secret_sha256"],
+            scopes=tuple(row["scopes"]),
+            disabled=row["disabled_at"] is not None,
+        )
+
+
+class PostgresStanding:
+    """Implements `Standing`. An answer is remembered for a second at most, so a disabled client is out within that."""
+
+    def __init__(self, pool: Pool, memory_seconds: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """`pool` belongs to the application's role; `memory_seconds` 0 asks every time."""
+        self._pool = pool
+        self._memory = memory_seconds
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}
+
+    async def stands(self, actor: Actor) -> bool:
+        """False once the client is disabled or gone, or no longer has the scopes. Raises DependencyUnavailable."""
+        key = (actor.tenant_id, actor.client_id)
+        known = self._known.get(key)
+        if known is None or known[0] <= self._clock():
+            # The time before asking: what is true now may have changed when the answer arrives.
+            until = self._clock() + self._memory
+            known = (until, await self._scopes(actor))
+            if len(self._known) >= _MAX_REMEMBERED:
+                self._known.clear()
+            self._known[key] = known
+        return bool(known[1]) and known[1].issuperset(actor.scopes)
+
+    async def _scopes(self, actor: Actor) -> frozenset[str]:
+        """None at all for a client that is gone or disabled."""
+        async with tenant_transaction(self._pool, actor.tenant_id) as connection:
+            row = await connection.fetchrow(
+                "SELECT scopes FROM clients WHERE tenant_id = $1 AND client_id = $2 AND disabled_at IS NULL",
+                actor.tenant_id,
+                actor.client_id,
+            )
+        return frozenset(row["scopes"]) if row else frozenset()
+
+
+async def ensure_tenant(pool: Pool, tenant_id: str, name: str) -> None:
+    """Makes the tenant unless it is there. `pool` belongs to the application's role."""
+    async with tenant_transaction(pool, tenant_id) as connection:
+        await connection.execute(
+            "INSERT INTO tenants (tenant_id, name) VALUES ($1, $2) ON CONFLICT (tenant_id) DO NOTHING", tenant_id, name
+        )
+
+
+async def create_client(
+    pool: Pool, tenant_id: str, client_id: str, name: str, scopes: tuple[Scope, ...] = tuple(Scope)
+) -> NewClient | None:
+    """Makes a client with a random secret; None when that id is taken, for its secret cannot be told again."""
+    secret = secrets.token_urlsafe(32)
+    async with tenant_transaction(pool, tenant_id) as connection:
+        made = await connection.fetchval(
+            "INSERT INTO clients (client_id, tenant_id, name, secret_sha256, scopes) VALUES ($1, $2, $3, $4, $5) "
+            "ON CONFLICT (client_id) DO NOTHING RETURNING client_id",
+            client_id,
+            tenant_id,
+            name,
+            secret_digest(secret),
+            [scope.value for scope in scopes],
+        )
+    if made is None:
+        return None
+    return NewClient(client_id=client_id, tenant_id=tenant_id, secret=secret, scopes=tuple(scope.value for scope in scopes))
+
+
+async def replace_secret(
+    pool: Pool, tenant_id: str, client_id: str, scopes: tuple[Scope, ...] = tuple(Scope)
+) -> NewClient | None:
+    """Gives the client a new secret and these scopes; the old secret is void at once. None when there is no such client."""
+    secret = secrets.token_urlsafe(32)
+    async with tenant_transaction(pool, tenant_id) as connection:
+        changed = await connection.fetchval(
+            "UPDATE clients SET secret_sha256 = $3, scopes = $4 WHERE tenant_id = $1 AND client_id = $2 RETURNING client_id",
+            tenant_id,
+            client_id,
+            secret_digest(secret),
+            [scope.value for scope in scopes],
+        )
+    if changed is None:
+        return None
+    return NewClient(client_id=client_id, tenant_id=tenant_id, secret=secret, scopes=tuple(scope.value for scope in scopes))
+
+
+async def disable_client(pool: Pool, tenant_id: str, client_id: str) -> bool:
+    """Ends a client: no new tokens, and those it holds are refused within a second. False when there is no such client."""
+    async with tenant_transaction(pool, tenant_id) as connection:
+        changed = await connection.fetchval(
+            "UPDATE clients SET disabled_at = coalesce(disabled_at, now()) WHERE tenant_id = $1 AND client_id = $2 "
+            "RETURNING client_id",
+            tenant_id,
+            client_id,
+        )
+    return changed is not None
+
+
+def secret_digest(secret: str) -> str:
+    """How a secret is kept: lower-case hex of its SHA-256."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,89 @@
+"""Rate limits over a sliding minute, counted in Redis so that every gateway counts alike.
+
+While Redis is away each gateway counts in its own memory: never closed, and open no further than by the number of gateways.
+Redis is asked again after a pause, so that its absence costs one bounded wait now and then and not one a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+import structlog
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.exceptions import RedisError
+
+from domain.ports.rate_limits import Quota
+
+_PAUSE_SECONDS: Final = 5.0
+_TIMEOUT_SECONDS: Final = 0.25
+_PREFIX: Final = "somagent-limit"
+
+log = structlog.get_logger("adapters.rate_limit")
+
+
+class _Client(Protocol):
+    """What we use of a Redis client: its end."""
+
+    async def aclose(self) -> None: ...
+
+
+class EdgeRateLimiter:
+    """Implements `RateLimiter`."""
+
+    def __init__(self, redis_url: str | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Without `redis_url` it counts in memory alone. `clock` times the pause, in seconds."""
+        self._memory = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._redis: RedisStorage | None = None
+        self._shared: SlidingWindowCounterRateLimiter | None = None
+        self._asked_again_at = 0.0
+        self._clock = clock
+        if redis_url is not None:
+            self._redis = RedisStorage(
+                redis_url,
+                implementation="redispy",
+                key_prefix=_PREFIX,
+                socket_timeout=_TIMEOUT_SECONDS,
+                socket_connect_timeout=_TIMEOUT_SECONDS,
+            )
+            self._shared = SlidingWindowCounterRateLimiter(self._redis)
+
+    async def take(self, bucket: str, key: str, per_minute: int) -> Quota:
+        """Counts one request, unless the minute's are used up."""
+        return await self._measure(bucket, key, per_minute, counts=True)
+
+    async def peek(self, bucket: str, key: str, per_minute: int) -> Quota:
+        """What is left, without counting."""
+        return await self._measure(bucket, key, per_minute, counts=False)
+
+    async def aclose(self) -> None:
+        """Closes the connections to Redis."""
+        if self._redis is not None:
+            bridge: Any = self._redis.bridge
+            await cast(_Client, bridge.get_connection()).aclose()
+
+    async def _measure(self, bucket: str, key: str, per_minute: int, *, counts: bool) -> Quota:
+        if self._shared is not None and self._clock() >= self._asked_again_at:
+            try:
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
+                    return await self._with(self._shared, bucket, key, per_minute, counts=counts)
+            except (RedisError, OSError, TimeoutError) as error:
+                self._asked_again_at = self._clock() + _PAUSE_SECONDS
+                log.warning("rate_limit.redis.unavailable", reason=type(error).__name__, pause_seconds=_PAUSE_SECONDS)
+        return await self._with(self._memory, bucket, key, per_minute, counts=counts)
+
+    async def _with(
+        self, limiter: SlidingWindowCounterRateLimiter, bucket: str, key: str, per_minute: int, *, counts: bool
+    ) -> Quota:
+        item = RateLimitItemPerMinute(per_minute)
+        allowed = await (limiter.hit if counts else limiter.test)(item, bucket, key)
+        reset_at, remaining = await limiter.get_window_stats(item, bucket, key)
+        seconds = max(1, math.ceil(reset_at - self._clock()))
+        return Quota(
+            allowed=allowed, limit=per_minute, remaining=max(0, remaining) if allowed else 0, reset_seconds=min(60, seconds)
+        )
