@@ -1,0 +1,73 @@
+"""The admin port of a process: its metrics and its health, for operators, never for clients."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from domain.errors import DependencyUnavailable
+
+Healthy = Callable[[], Awaitable[bool]]
+_STARTUP_SECONDS = 10.0
+
+
+def admin_app(registry: CollectorRegistry, healthy: Healthy) -> Starlette:
+    """`/metrics` in Prometheus' text format, and `/healthz`: 200 while `healthy` says so, else 503."""
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def healthz(_request: Request) -> Response:
+        well = await healthy()
+        return JSONResponse({"status": "ok" if well else "failed"}, 200 if well else 503)
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz)])
+
+
+class _GuestServer(uvicorn.Server):
+    """A server within a process that has signal handlers of its own."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says when it listens."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leaves the signals alone."""
+        yield
+
+
+@asynccontextmanager
+async def serve(app: ASGIApp, host: str, port: int) -> AsyncGenerator[int]:
+    """Serves the app within the block and gives the port, a free one for port 0. The app's lifespan is not run. Raises
+    DependencyUnavailable when the port is taken."""
+    try:
+        # Bound here, because uvicorn ends the whole process when it cannot.
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise DependencyUnavailable(f"Port {port} on {host} cannot be listened on ({error.strerror}); set another.") from error
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    server = _GuestServer(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        async with asyncio.timeout(_STARTUP_SECONDS):
+            await server.up.wait()
+        yield int(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
