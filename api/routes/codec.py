@@ -1,0 +1,92 @@
+"""The remote codec that Temporal's web UI asks: payloads in the clear, to operators alone.
+
+The UI calls it from the operator's browser, so the answer allows the UI's origin and no other.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import Request, Response
+from pydantic import Field
+from temporalio.api.common.v1 import Payload
+
+from api.auth import ServicesDependency, require
+from api.problems import problems
+from api.routing import MIB, body_limit, edge_router
+from api.services import Services
+from domain.actors import Actor
+from domain.base import Contract
+from domain.errors import InvalidRequest
+from domain.names import Scope
+
+router = edge_router("codec")
+
+
+class WirePayload(Contract):
+    """A payload in protobuf's JSON form: metadata values and data are base64."""
+
+    metadata: dict[str, str] = Field(default_factory=dict, max_length=32)
+    data: str = ""
+
+
+class Payloads(Contract):
+    """What Temporal's UI and CLI send, and get back."""
+
+    payloads: tuple[WirePayload, ...] = Field(max_length=1000)
+
+
+@router.options("/v1/codec/decode", include_in_schema=False)
+async def preflight(request: Request, services: ServicesDependency) -> Response:
+    """CORS preflight of the UI's origin; any other gets no permission."""
+    return Response(status_code=204, headers=_cors(request, services))
+
+
+@router.post(
+    "/v1/codec/decode",
+    summary="Decode payloads",
+    dependencies=[body_limit(8 * MIB)],
+    responses=problems(400, 401, 403, 413, 422),
+)
+async def decode(
+    body: Payloads,
+    request: Request,
+    response: Response,
+    services: ServicesDependency,
+    _actor: Annotated[Actor, require(Scope.CODEC_DECODE)],
+) -> Payloads:
+    """Decrypts what the codec encrypted; payloads in the clear come back as they are."""
+    response.headers.update(_cors(request, services))
+    codec = services.temporal.data_converter.payload_codec
+    if codec is None:
+        return body
+    decoded = await codec.decode([_read(payload) for payload in body.payloads])
+    return Payloads(payloads=tuple(_write(payload) for payload in decoded))
+
+
+def _cors(request: Request, services: Services) -> dict[str, str]:
+    origin = services.settings.temporal_ui_url.rstrip("/")
+    if not origin or request.headers.get("origin") != origin:
+        return {"Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Namespace",
+        "Access-Control-Max-Age": "600",
+        "Vary": "Origin",
+    }
+
+
+def _read(payload: WirePayload) -> Payload:
+    try:
+        metadata = {key: base64.b64decode(value, validate=True) for key, value in payload.metadata.items()}
+        return Payload(metadata=metadata, data=base64.b64decode(payload.data, validate=True))
+    except (binascii.Error, ValueError):
+        raise InvalidRequest("Metadata and data of a payload must be base64.") from None
+
+
+def _write(payload: Payload) -> WirePayload:
+    metadata = {key: base64.b64encode(value).decode() for key, value in payload.metadata.items()}
+    return WirePayload(metadata=metadata, data=base64.b64encode(payload.data).decode())

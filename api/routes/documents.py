@@ -1,0 +1,132 @@
+"""Documents: upload, read, list, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from api.auth import ServicesDependency, require
+from api.edge_types import CleanText, Name
+from api.idempotency import Answer, IdempotencyKey, idempotent
+from api.paging import Cursor, Limit
+from api.problems import problems
+from api.routing import MIB, body_limit, edge_router
+from api.workflow_calls import run_to_end
+from domain.actors import Actor
+from domain.base import Contract
+from domain.documents import MAX_DOCUMENT_BYTES, DocumentDeletion, DocumentInput, DocumentView
+from domain.errors import TooLarge
+from domain.ids import Prefix, format_id
+from domain.names import Feature, Scope, WorkflowName, workflow_id
+from domain.ports.idempotency import Claim
+
+router = edge_router("documents")
+
+
+class DocumentBody(Contract):
+    """A document as text. HTML is read as a person would read it; scripts and styles are dropped."""
+
+    name: Name = Field(examples=["handbook.md"])
+    media_type: Literal["text/plain", "text/markdown", "text/html"] = "text/plain"
+    content: CleanText = Field(
+        min_length=1, description="At most 5 MiB in UTF-8.", examples=["The gateway listens on port 8080."]
+    )
+
+
+class DocumentPage(Contract):
+    """Documents, newest first."""
+
+    documents: tuple[DocumentView, ...]
+    next: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class DocumentContent(Contract):
+    """A document and the text that was read from it."""
+
+    document: DocumentView
+    text: str
+
+
+# JSON writes a line end in two bytes and some characters in six, so the body may be larger than the document.
+@router.post(
+    "/v1/documents",
+    summary="Add a document",
+    status_code=201,
+    response_model=DocumentView,
+    dependencies=[body_limit(8 * MIB)],
+    responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503),
+)
+async def add_document(
+    body: DocumentBody,
+    request: Request,
+    services: ServicesDependency,
+    actor: Annotated[Actor, require(Scope.DOCUMENT_WRITE)],
+    key: IdempotencyKey,
+) -> JSONResponse:
+    """Stores the bytes, reads their text and records the document."""
+
+    async def work(claim: Claim) -> Answer:
+        data = body.content.encode()
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise TooLarge(f"A document has at most {MAX_DOCUMENT_BYTES} bytes; split it.", limit_bytes=MAX_DOCUMENT_BYTES)
+        original = await services.blobs.put(actor.tenant_id, data, body.media_type)
+        document_id = format_id(Prefix.DOCUMENT, claim.resource)
+        region = services.settings.region
+        view = await run_to_end(
+            services.temporal,
+            name=WorkflowName.DOCUMENT_ADD,
+            arg=DocumentInput(document_id=document_id, actor=actor, name=body.name, original=original, region=region),
+            workflow_id=workflow_id(Feature.DOCUMENT, actor.tenant_id, document_id),
+            feature=Feature.DOCUMENT,
+            tenant_id=actor.tenant_id,
+            region=region,
+            result=DocumentView,
+        )
+        return Answer(201, view.model_dump(mode="json"), {"Location": f"/v1/documents/{document_id}"})
+
+    return await idempotent(request, services, actor, key, body, work)
+
+
+@router.get("/v1/documents", summary="List documents", responses=problems(400, 401, 403))
+async def list_documents(
+    services: ServicesDependency,
+    actor: Annotated[Actor, require(Scope.DOCUMENT_READ)],
+    after: Cursor = None,
+    limit: Limit = 50,
+) -> DocumentPage:
+    """The tenant's documents, newest first."""
+    found = await services.documents.page(actor.tenant_id, after, limit)
+    return DocumentPage(documents=found, next=found[-1].document_id if len(found) == limit else None)
+
+
+@router.get("/v1/documents/{document_id}", summary="Read a document", responses=problems(401, 403, 404))
+async def read_document(
+    document_id: str, services: ServicesDependency, actor: Annotated[Actor, require(Scope.DOCUMENT_READ)]
+) -> DocumentContent:
+    """A document and its text."""
+    document = await services.documents.get(actor.tenant_id, document_id)
+    text = await services.documents.text(actor.tenant_id, document_id)
+    return DocumentContent(document=document, text=text.text)
+
+
+@router.delete(
+    "/v1/documents/{document_id}", summary="Delete a document", status_code=204, responses=problems(401, 403, 404, 503)
+)
+async def delete_document(
+    document_id: str, services: ServicesDependency, actor: Annotated[Actor, require(Scope.DOCUMENT_WRITE)]
+) -> None:
+    """Deletes the document and its bytes. Sessions that named it answer without it from then on."""
+    await services.documents.get(actor.tenant_id, document_id)
+    await run_to_end(
+        services.temporal,
+        name=WorkflowName.DOCUMENT_DELETE,
+        arg=DocumentDeletion(document_id=document_id, actor=actor),
+        workflow_id=workflow_id(Feature.DOCUMENT_DELETION, actor.tenant_id, document_id),
+        feature=Feature.DOCUMENT_DELETION,
+        tenant_id=actor.tenant_id,
+        region=services.settings.region,
+        result=type(None),
+    )
