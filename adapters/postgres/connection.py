@@ -74,6 +74,10 @@ class Connection(Protocol):
         """Calls back on NOTIFY; on a connection of `connect` only."""
         ...
 
+    def add_termination_listener(self, callback: Callable[..., None]) -> None:
+        """Calls back once it is closed, by whomever; on a connection of `connect` only."""
+        ...
+
     def is_closed(self) -> bool:
         """True once it cannot be used."""
         ...

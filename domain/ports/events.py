@@ -17,16 +17,25 @@ class EventReads(Protocol):
         """Events in commit order, from after that position on; only those no open transaction can precede."""
         ...
 
-    async def wait(self, timeout_seconds: float) -> None:
-        """Returns when something was written, or after that time; a caller looks again either way."""
+    def notices(self) -> int:
+        """How often something was written so far. Taken before `page` and handed to `wait`, nothing in between is missed."""
+        ...
+
+    async def wait(self, timeout_seconds: float, seen: int | None = None) -> None:
+        """Returns when something was written, at once if there were notices after those `seen`, or after that time or a
+        second; a caller looks again in any case."""
         ...
 
 
 class OutboxFeed(Protocol):
-    """Every tenant's events, for the one active relay."""
+    """Every tenant's events, for the one active relay. Each method raises DependencyUnavailable; the place is then lost."""
 
     async def acquire(self) -> bool:
-        """True when this process is now the active relay; False while another is."""
+        """True when this process is the active relay, now or still; False while another is."""
+        ...
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Returns when something was written since the last `next`, or after that time."""
         ...
 
     async def next(self, sink: str, limit: int) -> tuple[StoredEvent, ...]:
@@ -38,7 +47,7 @@ class OutboxFeed(Protocol):
         ...
 
     async def backlog(self, sink: str) -> int:
-        """Events the sink has not had."""
+        """Events the sink has not had, those included that an open transaction still holds back."""
         ...
 
 
@@ -52,4 +61,8 @@ class EventSink(Protocol):
 
     async def publish(self, events: tuple[StoredEvent, ...]) -> None:
         """Returns when the broker has acknowledged all. Raises DependencyUnavailable; the same events are then sent again."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the connection; what was not acknowledged is not sent any more."""
         ...
