@@ -23,6 +23,11 @@ def test_both_call_the_same_targets_in_the_same_order() -> None:
     assert here == hosted == ["system", "lint", "test", "test-real", "drills"]
 
 
+def test_every_target_called_is_one_of_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert [target for target in TARGET.findall(RUN.read_text()) if target not in targets] == []
+
+
 def test_the_script_stops_at_the_first_failure() -> None:
     assert os.access(RUN, os.X_OK)
     assert RUN.read_text().startswith("#!/usr/bin/env bash\n")
