@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -12,25 +11,27 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.errors import ERRORS, DomainError
-from domain.names import Feature, Lane, Queue, WorkflowName
-from domain.sessions import SessionInput, SessionStatus, StartOutcome
+from domain.names import Feature, Lane, Queue, UpdateName, WorkflowName
+from domain.sessions import SessionInput, StartOutcome
 from workflows.options import priority, search_attributes
-from workflows.sessions import SessionWorkflow
 
 Result = TypeVar("Result")
 DEADLINE: Final = timedelta(seconds=15)
 _RESULT_DEADLINE: Final = timedelta(seconds=60)
 
 
-def session_run(temporal: Client, workflow_id: str) -> WorkflowHandle[SessionWorkflow, SessionStatus]:
-    """The current run of a session."""
-    return temporal.get_workflow_handle_for(SessionWorkflow.run, workflow_id)
+async def update(
+    temporal: Client, workflow_id: str, name: UpdateName, arg: Any, result: type[Result], update_id: str | None = None
+) -> Result | None:
+    """Updates the current run of an entity; `arg` is None for an update without an argument.
 
-
-async def if_open(answer: Awaitable[Result]) -> Result | None:
-    """The answer of an update. None when no such run is open: Temporal says the same of closed and unknown ones."""
+    None when no such run is open: Temporal says the same of closed and unknown ones.
+    """
+    # The SDK's overloads for methods lose the types of async handlers; by name, `result` is checked when it is decoded.
+    run: Any = temporal.get_workflow_handle(workflow_id)
+    args = [] if arg is None else [arg]
     try:
-        return await answer
+        return await run.execute_update(name.value, args=args, id=update_id, result_type=result, rpc_timeout=DEADLINE)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return None
@@ -41,8 +42,9 @@ async def start_session(
     temporal: Client, *, workflow_id: str, session: SessionInput, update_id: str
 ) -> tuple[StartOutcome, str] | None:
     """Update-with-start: the decision and the id of the first run. None when that session is closed already."""
-    operation = WithStartWorkflowOperation(
-        SessionWorkflow.run,
+    with_start: Any = WithStartWorkflowOperation
+    operation = with_start(
+        WorkflowName.SESSION.value,
         session,
         id=workflow_id,
         task_queue=Queue.INTERACTIVE.value,
@@ -59,8 +61,13 @@ async def start_session(
         static_summary=f"Session of {session.actor.tenant_id}",
     )
     try:
-        outcome = await temporal.execute_update_with_start_workflow(
-            SessionWorkflow.started, start_workflow_operation=operation, id=update_id, rpc_timeout=DEADLINE
+        client: Any = temporal
+        outcome: StartOutcome = await client.execute_update_with_start_workflow(
+            UpdateName.STARTED.value,
+            start_workflow_operation=operation,
+            id=update_id,
+            result_type=StartOutcome,
+            rpc_timeout=DEADLINE,
         )
     except WorkflowAlreadyStartedError:
         return None

@@ -13,15 +13,14 @@ from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
-from api.workflow_calls import DEADLINE, if_open, session_run
+from api.workflow_calls import update
 from domain.actors import Actor
 from domain.base import Contract
 from domain.decisions import Verdict
 from domain.errors import Conflict
-from domain.names import Scope
+from domain.names import Scope, UpdateName
 from domain.ports.sessions import DecisionRecord
-from domain.sessions import ResolveRequest
-from workflows.sessions import SessionWorkflow
+from domain.sessions import ResolveOutcome, ResolveRequest
 
 router = edge_router("decisions")
 
@@ -92,8 +91,7 @@ async def _resolve(services: Services, actor: Actor, decision_id: str, body: Res
         raise Conflict("The decision was not escalated, so there is nothing to approve or refuse.")
     if record.resolution is None:
         request = ResolveRequest(actor=actor, decision_id=decision_id, approved=approved, comment=body.comment)
-        run = session_run(services.temporal, record.workflow_id)
-        outcome = await if_open(run.execute_update(SessionWorkflow.resolve, request, rpc_timeout=DEADLINE))
+        outcome = await update(services.temporal, record.workflow_id, UpdateName.RESOLVE, request, ResolveOutcome)
         if outcome is not None and outcome.resolution is not None:
             record = record.model_copy(update={"resolution": outcome.resolution})
     if record.resolution is None:
