@@ -18,6 +18,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.exceptions import RedisError
 
+from domain.errors import DependencyUnavailable
 from domain.ports.rate_limits import Quota
 
 _PAUSE_SECONDS: Final = 5.0
@@ -28,9 +29,16 @@ log = structlog.get_logger("adapters.rate_limit")
 
 
 class _Client(Protocol):
-    """What we use of a Redis client: its end."""
+    """What we use of a Redis client."""
+
+    async def ping(self) -> object: ...
 
     async def aclose(self) -> None: ...
+
+
+def _client(storage: RedisStorage) -> _Client:
+    bridge: Any = storage.bridge
+    return cast(_Client, bridge.get_connection())
 
 
 class EdgeRateLimiter:
@@ -61,11 +69,26 @@ class EdgeRateLimiter:
         """What is left, without counting."""
         return await self._measure(bucket, key, per_minute, counts=False)
 
+    @property
+    def shared(self) -> bool:
+        """True when a Redis is named, answering or not."""
+        return self._redis is not None
+
+    async def ping(self) -> None:
+        """Returns when Redis answers, or when none is named. Raises DependencyUnavailable."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                if self._redis is not None:
+                    await _client(self._redis).ping()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise DependencyUnavailable(
+                f"Redis does not answer ({type(error).__name__}); see that REDIS_URL names it."
+            ) from error
+
     async def aclose(self) -> None:
         """Closes the connections to Redis."""
         if self._redis is not None:
-            bridge: Any = self._redis.bridge
-            await cast(_Client, bridge.get_connection()).aclose()
+            await _client(self._redis).aclose()
 
     async def _measure(self, bucket: str, key: str, per_minute: int, *, counts: bool) -> Quota:
         if self._shared is not None and self._clock() >= self._asked_again_at:
