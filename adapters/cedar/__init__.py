@@ -1,0 +1,1 @@
+"""Policies in Cedar: the engine, and the schema that policies are checked against."""

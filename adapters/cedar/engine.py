@@ -1,0 +1,129 @@
+"""The policy engine on Cedar. Whatever goes wrong is a denial: a policy that errs is skipped by Cedar, which would permit."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import cedarpy
+import rfc8785
+
+from adapters.cedar.policies import SCHEMA_TEXT, Policies, Policy, ask, prepared, problems
+from domain.constitution import ActiveConstitution, Constitution
+from domain.decisions import Reason, ReasonCode, Verdict, strictest
+from domain.names import Effect
+from domain.ports.policy import PolicyAnswer, PolicyQuestion
+
+_RESOURCES: Final = {
+    Effect.MEMORY_RECALL: "Memory",
+    Effect.MEMORY_REMEMBER: "Memory",
+    Effect.MODEL_CALL: "Model",
+}
+
+
+class CedarEngine:
+    """Implements `domain.ports.policy.PolicyEngine`. Policy sets are parsed once and kept."""
+
+    name = "policy"
+
+    def evaluate(self, constitution: ActiveConstitution, question: PolicyQuestion) -> PolicyAnswer:
+        """The strictest verdict of the policies that determined the answer. Never raises: an error is a denial."""
+        try:
+            policies = prepared(constitution.document.policies)
+            return self._answer(policies, question)
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):
+            return self._error()
+
+    def check(self, constitution: Constitution) -> tuple[str, ...]:
+        """What is wrong with the policies; empty when nothing is."""
+        return problems(constitution.policies)
+
+    def digest(self, constitution: Constitution) -> str:
+        """SHA-256 over the canonical JSON of policies and schema."""
+        return hashlib.sha256(rfc8785.dumps({"policies": constitution.policies, "schema": SCHEMA_TEXT})).hexdigest()
+
+    def _answer(self, policies: Policies, question: PolicyQuestion) -> PolicyAnswer:
+        request, entities = _request(question), _entities(question)
+        result = ask(request, policies.all, entities)
+        if result.diagnostics.errors:
+            return self._error()
+        determining = [policies.by_id[id_] for id_ in result.diagnostics.reasons]
+        if result.decision is cedarpy.Decision.Allow:
+            return self._from(determining)
+        if result.decision is not cedarpy.Decision.Deny:
+            return self._error()
+        if not determining:
+            return self._denial(ReasonCode.NO_POLICY_PERMITS, "No policy permits this.")
+        if strictest(*(policy.verdict for policy in determining)) is Verdict.DENY:
+            return self._from(determining)
+        permitted = ask(request, policies.unescalated, entities)
+        if permitted.diagnostics.errors:
+            return self._error()
+        if permitted.decision is not cedarpy.Decision.Allow:
+            return self._denial(ReasonCode.NO_POLICY_PERMITS, "No policy permits this, so there is nothing to approve.")
+        return self._from([*determining, *(policies.by_id[id_] for id_ in permitted.diagnostics.reasons)])
+
+    def _from(self, determining: list[Policy]) -> PolicyAnswer:
+        verdict = strictest(*(policy.verdict for policy in determining))
+        spoken = sorted((policy for policy in determining if policy.verdict is not Verdict.ALLOW), key=lambda policy: policy.id)
+        instructions = sorted({word for policy in spoken if policy.transform for word in policy.transform.split(" ")})
+        return PolicyAnswer(
+            verdict=verdict,
+            reasons=tuple(Reason(checker=self.name, code=policy.id, message=policy.reason) for policy in spoken),
+            transform=" ".join(instructions) or None,
+        )
+
+    def _denial(self, code: ReasonCode, message: str) -> PolicyAnswer:
+        return PolicyAnswer(verdict=Verdict.DENY, reasons=(Reason(checker=self.name, code=code.value, message=message),))
+
+    def _error(self) -> PolicyAnswer:
+        return self._denial(ReasonCode.POLICY_ERROR, "The policies could not be evaluated, which is a denial.")
+
+
+def _uid(kind: str, id_: str) -> dict[str, str]:
+    return {"type": f"Soma::{kind}", "id": id_}
+
+
+def _resource(question: PolicyQuestion) -> tuple[dict[str, str], str]:
+    """The resource and its tenant: its own where it is named `feature/tenant/id`, else the actor's."""
+    parts = question.resource.split("/")
+    tenant = parts[1] if len(parts) == 3 else question.actor.tenant_id
+    kind = _RESOURCES.get(Effect(question.action), "Session")
+    return _uid(kind, question.facts.model_role if kind == "Model" else question.resource), tenant
+
+
+def _user(question: PolicyQuestion) -> dict[str, str]:
+    return _uid("User", f"{question.actor.tenant_id}/{question.actor.subject}")
+
+
+def _request(question: PolicyQuestion) -> dict[str, Any]:
+    facts = question.facts
+    return {
+        "principal": _user(question),
+        "action": _uid("Action", question.action),
+        "resource": _resource(question)[0],
+        "context": {
+            "score": question.score,
+            "text_bytes": facts.text_bytes,
+            "documents": facts.documents,
+            "document_bytes": facts.document_bytes,
+            "turn": facts.turn,
+            "persona": facts.persona,
+            "model_role": facts.model_role,
+            "region": question.region,
+            "scopes": list(question.actor.scopes),
+            "client": question.actor.client_id,
+            "categories": list(question.categories),
+        },
+    }
+
+
+def _entities(question: PolicyQuestion) -> list[dict[str, Any]]:
+    client = _uid("Client", question.actor.client_id)
+    resource, tenant = _resource(question)
+    own = {"tenant": question.actor.tenant_id}
+    return [
+        {"uid": client, "attrs": own, "parents": []},
+        {"uid": _user(question), "attrs": own, "parents": [client]},
+        {"uid": resource, "attrs": {"tenant": tenant}, "parents": []},
+    ]
