@@ -10,13 +10,22 @@ from fastapi import APIRouter, FastAPI
 
 from api.edge import Edge
 from api.problems import install_problem_handlers
-from api.routes import health, metadata, oauth, problems
+from api.routes import codec, decisions, documents, health, metadata, oauth, problems, sessions
 from api.services import Services
 from runtime.version import VERSION
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, metadata.router, oauth.router, problems.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    sessions.router,
+    documents.router,
+    decisions.router,
+    codec.router,
+    oauth.router,
+    metadata.router,
+    health.router,
+    problems.router,
+)
 
 
 def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:

@@ -53,15 +53,17 @@ class _GuestServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp, host: str, port: int) -> AsyncGenerator[int]:
-    """Serves the app within the block and gives the port, a free one for port 0. The app's lifespan is not run. Raises
-    DependencyUnavailable when the port is taken."""
+async def serve(app: ASGIApp, host: str, port: int, *, drain_seconds: int = 1) -> AsyncGenerator[int]:
+    """Serves the app within the block and gives the port, a free one for port 0. The app's lifespan is not run. At the
+    end open requests get `drain_seconds`. Raises DependencyUnavailable when the port is taken."""
     try:
         # Bound here, because uvicorn ends the whole process when it cannot.
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise DependencyUnavailable(f"Port {port} on {host} cannot be listened on ({error.strerror}); set another.") from error
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=drain_seconds
+    )
     server = _GuestServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -1,0 +1,108 @@
+"""The worker process: polls its task queues until it is told to stop, then lets what runs come to an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from domain.names import Queue
+from runtime.admin import admin_app, serve
+from runtime.client import connect
+from runtime.logs import configure_logs
+from runtime.metrics import new_registry
+from runtime.settings import Settings
+from runtime.telemetry import start_tracing
+from workers.composition import Activities, compose_worker
+from workers.processes import stop_event
+from workers.search_attributes import ensure_search_attributes
+from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
+from workflows.sessions import SessionWorkflow
+
+log = structlog.get_logger("workers.worker")
+
+CACHED_WORKFLOWS: Final = 500
+SLM_CALLS: Final = 50
+
+
+def make_worker(client: Client, queue: Queue, parts: Activities, *, cached_workflows: int = CACHED_WORKFLOWS) -> Worker:
+    """The worker of one queue. The client's plugin brings converter, sandbox and failure types."""
+    workflows: Sequence[type] = ()
+    activities: list[Any] = []
+    if queue is Queue.INTERACTIVE:
+        sessions, memory = parts.sessions, parts.memory
+        workflows = [SessionWorkflow]
+        activities = [
+            sessions.open,
+            sessions.queue,
+            sessions.open_turn,
+            sessions.run_turn,
+            sessions.review,
+            sessions.close_turn,
+            sessions.resolve,
+            sessions.close,
+            memory.recall,
+            memory.remember,
+        ]
+    elif queue is Queue.SLM:
+        activities = [parts.slm.complete]
+    else:
+        workflows = [DocumentAddWorkflow, DocumentDeleteWorkflow]
+        activities = [parts.documents.add, parts.documents.delete]
+    return Worker(
+        client,
+        task_queue=queue.value,
+        workflows=workflows,
+        activities=activities,
+        max_cached_workflows=cached_workflows if workflows else 0,
+        max_concurrent_workflow_tasks=200,
+        max_concurrent_activities=SLM_CALLS if queue is Queue.SLM else 100,
+        # A killed worker's sticky tasks go to another after this long.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        # A cancelled call learns of it with its next heartbeat.
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(seconds=10),
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(initial=2),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(initial=2),
+    )
+
+
+async def run_worker(settings: Settings, queues: Sequence[Queue], *, sandbox: bool = True) -> None:
+    """Runs until SIGTERM or SIGINT. Raises DependencyUnavailable when Postgres or Temporal is not to be had."""
+    configure_logs("worker", settings.log_level)
+    tracing = start_tracing("worker", settings.otel_exporter_otlp_endpoint, settings.region)
+    stop = stop_event()
+    try:
+        client = await connect(settings, sandbox=sandbox)
+        await ensure_search_attributes(client)
+        async with compose_worker(settings) as parts:
+            workers = [make_worker(client, queue, parts) for queue in queues]
+
+            async def running() -> bool:
+                return all(worker.is_running for worker in workers)
+
+            async with serve(admin_app(new_registry(), running), settings.admin_host, settings.worker_admin_port):
+                await _until_stopped(workers, stop)
+    finally:
+        if tracing is not None:
+            tracing.shutdown()
+
+
+async def _until_stopped(workers: Sequence[Worker], stop: asyncio.Event) -> None:
+    """Ends when told to, or raises what a worker died of."""
+    running = [asyncio.create_task(worker.run()) for worker in workers]
+    stopping = asyncio.create_task(stop.wait())
+    log.info("worker.started", queues=[worker.task_queue for worker in workers])
+    try:
+        await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        await asyncio.gather(*(worker.shutdown() for worker in workers))
+        await asyncio.gather(*running)
+    log.info("worker.stopped")
