@@ -7,37 +7,37 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from activities.documents import DocumentActivities
+from activities.memory import MemoryActivities
+from activities.slm import SlmActivities
+from adapters.constitution import CachedConstitution
+from adapters.postgres.calls import PostgresCalls
+from adapters.postgres.constitutions import PostgresConstitutions
+from adapters.postgres.memories import PostgresMemory
+from adapters.providers.extractive import ExtractiveProvider
+from adapters.providers.openai_compatible import OpenAICompatibleProvider
+from adapters.somabrain import SomaBrainMemory
 from opentelemetry import trace
 from pydantic import SecretStr
 
-from activities.documents import DocumentActivities
 from activities.gate import Gate
-from activities.memory import MemoryActivities
 from activities.sessions import SessionActivities
-from activities.slm import SlmActivities
 from adapters.cedar.engine import CedarEngine
-from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
 from adapters.moderation import Re2Moderator
 from adapters.postgres.blobs import PostgresBlobs
-from adapters.postgres.calls import PostgresCalls
 from adapters.postgres.connection import Pool, create_pool
-from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.documents import PostgresDocuments
 from adapters.postgres.events import PostgresEvents
 from adapters.postgres.idempotency import PostgresClaims
 from adapters.postgres.identity import PostgresClientDirectory, PostgresStanding
-from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
-from adapters.providers.extractive import ExtractiveProvider
-from adapters.providers.openai_compatible import OpenAICompatibleProvider
 from adapters.rate_limit import EdgeRateLimiter
 from adapters.signing import read_trusted_keys
-from adapters.somabrain import SomaBrainMemory
 from adapters.tokens import JoseTokens
-from api.services import Probe, Services
+from api.services import Services
 from domain.errors import DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
