@@ -1,0 +1,47 @@
+"""Fixtures of the gateway's tests: one gateway for most, and a way to start others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx2
+import pytest
+from gateway_under_test import Gateway, StartGateway, running_gateway
+
+from adapters.postgres.connection import Pool, create_pool
+from workers.embedded.stack import EmbeddedStack
+
+
+@pytest.fixture(scope="session")
+async def api_pool(stack: EmbeddedStack) -> AsyncIterator[Pool]:
+    """Postgres as the application's role."""
+    pool = await create_pool(stack.environment["DATABASE_URL"], 6, "api-tests")
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture(scope="session")
+async def gateway(stack: EmbeddedStack, api_pool: Pool) -> AsyncIterator[Gateway]:
+    """The gateway that tests share."""
+    async with running_gateway(stack, api_pool, {}) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+async def http(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of it."""
+    async with gateway.http() as client:
+        yield client
+
+
+@pytest.fixture
+async def start_gateway(stack: EmbeddedStack, api_pool: Pool) -> AsyncIterator[StartGateway]:
+    """Starts a gateway with these settings and services; it ends with the test."""
+    async with AsyncExitStack() as exits:
+
+        async def start(settings: dict[str, Any] | None = None, **replaced: Any) -> Gateway:
+            return await exits.enter_async_context(running_gateway(stack, api_pool, settings or {}, **replaced))
+
+        yield start
