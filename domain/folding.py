@@ -1,8 +1,9 @@
 """Folding: a text as moderation reads it, whatever it was dressed up as, with a map back to the original.
 
 In one linear pass each character is decomposed (NFKD), stripped of marks and of everything invisible, case-folded and, where
-it looks like a Latin letter, replaced by it. Then letters that were spaced or dotted out ("b.o.m.b") are put together, and
-digits and signs that stand for letters inside a word ("b0mb") become them.
+it looks like a Latin letter, replaced by it; punctuation and symbols outside ASCII become blanks. Then letters that were
+spaced or dotted out ("b.o.m.b") are put together, and digits and signs that stand for letters inside a word ("b0mb") become
+them.
 
 What surprises: `1`, `!` and `|` inside a word all become `1`, because they stand for i as well as for l, as a capital I does for
 l. A pattern's i and l are each read as `[il1]` (see the moderation adapter), so every reading is tried in one pass.
@@ -76,6 +77,8 @@ def _folded_once(text: str) -> list[str]:
                 parts.append(character if character in "\n\t " else " ")
             elif kind == "Cs":
                 parts.append("\ufffd")
+            elif not character.isascii() and kind[0] in "PS" and character != "\ufffd":
+                parts.append("-" if kind == "Pd" else " ")
             elif kind not in _HIDDEN and character not in _BLANKS:
                 parts.append(character)
     return parts
