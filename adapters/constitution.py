@@ -66,7 +66,7 @@ def verify(
     if document.issued_at > now + _SKEW:
         raise ConstitutionUnavailable(f"The constitution is issued at {document.issued_at.isoformat()}, which is still to come.")
     _require_unexpired(document, now)
-    problems = (*engine.check(document), *moderator.check(document))
+    problems = engine.check(document) + moderator.check(document)
     if problems:
         more = f" ({len(problems) - 1} more problems.)" if len(problems) > 1 else ""
         raise ConstitutionUnavailable(f"The constitution cannot be used. {problems[0]}{more}")
@@ -166,7 +166,7 @@ class CachedConstitution:
                 await self._copies.write(self._active.hash, self._envelope, self._etag)
 
     async def _spare(self) -> tuple[Copy, ActiveConstitution] | None:
-        """A copy from Redis that verifies and is what it is kept as."""
+        """A copy from Redis that verifies, is what it is kept as, and is not older than what was held before."""
         copy = await self._copies.read() if self._copies is not None else None
         if copy is None:
             return None
@@ -174,7 +174,7 @@ class CachedConstitution:
             active = await asyncio.to_thread(self._verified, copy.envelope)
         except ConstitutionUnavailable:
             return None
-        return (copy, active) if active.hash == copy.hash else None
+        return (copy, active) if active.hash == copy.hash and active.document.version >= self._version else None
 
     def _stop(self, error: ConstitutionUnavailable) -> None:
         _log.error("No new work starts. %s", error.detail)
@@ -183,7 +183,7 @@ class CachedConstitution:
 
     def _carry_on(self, error: DependencyUnavailable, spare: tuple[Copy, ActiveConstitution] | None) -> None:
         """The origin is out of reach: go on with what is held, or with a copy, as long as the grace lasts."""
-        if spare is not None and spare[1].document.version >= self._version:
+        if spare is not None:
             self._hold(spare[1], spare[0].envelope, spare[0].etag)
             self._heard_at = self._monotonic() - spare[0].age_seconds
         if self._active is None or self._monotonic() - self._heard_at > self._grace_seconds:
