@@ -58,6 +58,7 @@ _PARAGRAPHS: Final = frozenset(
         *("section", "summary", "table", "ul", "caption"),
     )
 )
+_HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _LINES: Final = frozenset(("br", "dd", "dt", "li", "tr"))
 _CELLS: Final = frozenset(("td", "th"))
 _KEEPS_SPACE: Final = frozenset(("pre", "textarea"))
@@ -106,6 +107,8 @@ class _Page:
 def _enter(page: _Page, tag: str) -> None:
     if tag in _PARAGRAPHS:
         page.open_paragraph()
+        if tag in _HEADINGS:
+            page.write("#" * int(tag[1]) + " ", verbatim=True)
     elif tag in _LINES:
         page.break_line(1)
         if tag == "li":
@@ -149,7 +152,7 @@ def _walk(page: _Page, root: LexborNode) -> None:
 
 
 def text_of(html: str) -> str:
-    """The title, then the body: paragraphs parted by a blank line, list items and table rows on lines of their own."""
+    """The title, then the body: paragraphs parted by a blank line; headings, list items and table rows marked as in Markdown."""
     document = LexborHTMLParser(html)
     page = _Page()
     part = document.head.child if document.head is not None else None

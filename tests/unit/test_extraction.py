@@ -70,7 +70,7 @@ PAGE = """<!doctype html><html><head><title>Tea &amp; more</title><style>p{}</st
 
 def test_html_gives_its_title_and_its_blocks() -> None:
     assert EXTRACTOR.extract(PAGE.encode(), "text/html") == (
-        "Tea & more\n\nGreen tea\n\nIt is good.\nNext <line> a\xa0b\n\n- one\n- two\n\n| 1 | 2\n| 3\n\n  keep\n   this\n\nend"
+        "Tea & more\n\n# Green tea\n\nIt is good.\nNext <line> a\xa0b\n\n- one\n- two\n\n| 1 | 2\n| 3\n\n  keep\n   this\n\nend"
     )
 
 

@@ -1,0 +1,1 @@
+"""Model providers: each one module behind the port `domain.ports.models.ModelProvider`."""
