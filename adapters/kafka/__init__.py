@@ -1,0 +1,1 @@
+"""Kafka: where the relay publishes events."""
