@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -199,8 +200,8 @@ def install_problem_handlers(app: FastAPI, public_url: str) -> None:
     async def handle(request: Request, error: Exception) -> JSONResponse:
         problem = as_domain_error(error) or internal_error()
         response = problem_response(request, problem, public_url)
-        if isinstance(error, HTTPException) and error.headers:
-            response.headers.update(error.headers)
+        if problem.status == 405:
+            response.headers["Allow"] = ", ".join(_allowed_methods(app, request.url.path))
         return response
 
     for kind in (
@@ -214,6 +215,16 @@ def install_problem_handlers(app: FastAPI, public_url: str) -> None:
         TimeoutError,
     ):
         app.add_exception_handler(kind, handle)
+
+
+def _allowed_methods(app: FastAPI, path: str) -> list[str]:
+    """Of every route with that path: the router itself knows only the first of them."""
+    allowed: set[str] = set()
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute) and route.path_regex.match(path):
+            allowed |= route.methods or set()
+    return sorted(allowed)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

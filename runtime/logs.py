@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from opentelemetry import trace
@@ -99,8 +99,8 @@ def _processors(service: str) -> list[Processor]:
     ]
 
 
-def configure_logs(service: str, level: str = "INFO") -> None:
-    """Sends structlog and the standard library's logging to standard error as JSON; once per process."""
+def configure_logs(service: str, level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Sends structlog and the standard library's logging to the stream, standard error by default, as JSON; once per process."""
     shared = _processors(service)
     structlog.configure(
         processors=[
@@ -113,7 +113,7 @@ def configure_logs(service: str, level: str = "INFO") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

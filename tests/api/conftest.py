@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import structlog
 from gateway_under_test import Gateway, StartGateway, running_gateway
 
 from adapters.postgres.connection import Pool, create_pool
+from runtime.logs import configure_logs
 from workers.embedded.stack import EmbeddedStack
+
+
+@pytest.fixture(scope="session", autouse=True)
+def log_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The gateway's log, as a process writes it."""
+    path = tmp_path_factory.mktemp("logs") / "gateway.log"
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with path.open("w", buffering=1) as stream:
+        configure_logs("gateway", "INFO", stream)
+        yield path
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(capture=False)
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
