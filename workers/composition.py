@@ -7,33 +7,31 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from activities.documents import DocumentActivities
-from activities.memory import MemoryActivities
-from activities.slm import SlmActivities
-from adapters.constitution import CachedConstitution
-from adapters.postgres.calls import PostgresCalls
-from adapters.postgres.constitutions import PostgresConstitutions
-from adapters.postgres.memories import PostgresMemory
-from adapters.providers.extractive import ExtractiveProvider
-from adapters.providers.openai_compatible import OpenAICompatibleProvider
-from adapters.somabrain import SomaBrainMemory
 from opentelemetry import trace
 from pydantic import SecretStr
 
+from activities.documents import DocumentActivities
 from activities.gate import Gate
+from activities.memory import MemoryActivities
 from activities.sessions import SessionActivities
+from activities.slm import SlmActivities
 from adapters.cedar.engine import CedarEngine
+from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
 from adapters.moderation import Re2Moderator
 from adapters.postgres.blobs import PostgresBlobs
+from adapters.postgres.calls import PostgresCalls
 from adapters.postgres.connection import Pool, create_pool
+from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.documents import PostgresDocuments
 from adapters.postgres.events import PostgresEvents
 from adapters.postgres.idempotency import PostgresClaims
 from adapters.postgres.identity import PostgresClientDirectory, PostgresStanding
+from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
+from adapters.providers.extractive import SomaExtractive
 from adapters.rate_limit import EdgeRateLimiter
 from adapters.signing import read_trusted_keys
 from adapters.tokens import JoseTokens
@@ -73,7 +71,10 @@ def _needed_file(path: Path | None, name: str) -> Path:
 def _provider(settings: Settings) -> ModelProvider:
     """The configured model, or the embedded one."""
     if settings.model_base_url is None:
-        return ExtractiveProvider()
+        return SomaExtractive()
+    # Adapters of what is not configured are not loaded.
+    from adapters.providers.openai_compatible import OpenAICompatibleProvider
+
     return OpenAICompatibleProvider(
         base_url=settings.model_base_url,
         api_key=settings.model_api_key.get_secret_value() if settings.model_api_key else None,
@@ -86,6 +87,8 @@ def _memory(settings: Settings, pool: Pool) -> Memory:
     """SomaBrain, or Postgres full text."""
     if settings.somabrain_url is None:
         return PostgresMemory(pool)
+    from adapters.somabrain import SomaBrainMemory
+
     return SomaBrainMemory(
         base_url=settings.somabrain_url,
         api_prefix=settings.somabrain_api_prefix,

@@ -79,7 +79,8 @@ async def _end(connection: Connection, record: CallRecord, answer: dict[str, Any
         """
         UPDATE slm_calls SET outcome = $5, answer = $6, model = $7, input_tokens = $8, output_tokens = $9, latency_ms = $10,
             error_type = $11, ended_at = now()
-        WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3 AND attempt = $4 AND outcome IN ('started', 'unknown') RETURNING attempt
+        WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3 AND attempt = $4 AND outcome IN ('started', 'unknown')
+        RETURNING attempt
         """,
         *_step(record),
         record.attempt,
@@ -99,7 +100,8 @@ async def _lose_track(connection: Connection, record: CallRecord) -> None:
     rows = await connection.fetch(
         """
         UPDATE slm_calls SET outcome = 'unknown', ended_at = now()
-        WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3 AND attempt < $4 AND outcome = 'started' RETURNING attempt, provider, model, queue_wait_ms
+        WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3 AND attempt < $4 AND outcome = 'started'
+        RETURNING attempt, provider, model, queue_wait_ms
         """,
         *_step(record),
         record.attempt,
