@@ -46,7 +46,8 @@ def show_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterabl
         table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty()).print(table)
+    # A pipe has no width: nothing is cut off there.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def complain(sentence: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from domain.errors import DomainError, InvalidRequest, Unavailable
-from workers.cli import doctor, logs, migrate, stack, status
+from workers.cli import backup, doctor, logs, migrate, stack, status
 from workers.cli.environment import FAILED, NOT_RUNNING, USAGE, complain, use_stack_environment
 
 # These manage the stack itself: they must see the operator's environment, not what the stack made of it.
@@ -41,7 +41,7 @@ def start(context: typer.Context) -> None:
         use_stack_environment()
 
 
-for _feature in (stack, status, doctor, logs, migrate):
+for _feature in (stack, status, doctor, logs, migrate, backup):
     _feature.register(app)
 
 

@@ -94,13 +94,14 @@ def unprivileged(prefer: Isolation | None = None) -> Unprivileged:
 
 
 def run_program(
-    argv: Sequence[str], *, seconds: float, stdin: str = "", **extra_environment: str
+    argv: Sequence[str], *, seconds: float, stdin: str = "", inherit: bool = False, **extra_environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run one of the servers' own programs to its end, its output captured as text; 124 is the status of one out of time.
 
+    Its environment is clean unless it is to `inherit` ours.
     Raises DependencyUnavailable when it cannot be started.
     """
-    env = child_environment(**extra_environment)
+    env = {**os.environ, **extra_environment} if inherit else child_environment(**extra_environment)
     try:
         return subprocess.run(  # noqa: S603 - the command lines are our own, none comes from outside
             argv, input=stdin, capture_output=True, text=True, env=env, timeout=seconds, check=False

@@ -111,6 +111,22 @@ def _migration(migrates: bool) -> tuple[str, ...]:
     return ("migrate",) if migrates else ()
 
 
+def addressed_parts(given: Mapping[str, str], home: Path) -> dict[str, str]:
+    """The parts the operator replaced by an address, with it."""
+    theirs = operators_values(given, home, RunDirectory(home))
+    found = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL", "temporal": "TEMPORAL_ADDRESS"}
+    return {part: theirs[variable] for part, variable in found.items() if variable in theirs}
+
+
+def preferred_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
+    """The ports `soma up` would try first, of the parts that are not replaced."""
+    run = RunDirectory(home)
+    theirs = operators_values(given, home, run)
+    away = {part for part, names in _REPLACED_BY.items() if any(name in theirs for name in names)}
+    tried = Ports(run.ports_file, _PREFERRED, wanted=_wanted_ports(theirs)).first_choice()
+    return {name: port for name, port in tried.items() if name.partition("-")[0] not in away}
+
+
 def _wanted_ports(theirs: Mapping[str, str]) -> dict[str, int]:
     wanted: dict[str, int] = {}
     for name, variable in _OWN_PORTS.items():

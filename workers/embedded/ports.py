@@ -26,6 +26,15 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
+def reachable(host: str, port: int, seconds: float = 2.0) -> bool:
+    """Whether something takes TCP connections there."""
+    try:
+        socket.create_connection((host, port), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
     """`count` different ports that are free now. They are held together while chosen, so that none comes twice."""
     probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
@@ -53,10 +62,10 @@ class Ports:
 
     def choose(self, names: list[str]) -> dict[str, int]:
         """A free port for each name; taken ones are replaced and recorded in `moved`."""
-        remembered = self._read()
+        remembered, first = self._read(), self.first_choice()
         spare = iter(free_ports(len(names)))
         for name in names:
-            wanted = self._wanted.get(name) or remembered.get(name) or self._preferred.get(name, 0)
+            wanted = first.get(name, 0)
             if wanted and wanted not in self.chosen.values() and is_free(wanted):
                 self.chosen[name] = wanted
                 continue
@@ -66,6 +75,10 @@ class Ports:
         if self._file is not None:
             write_atomically(self._file, json.dumps({**remembered, **self.chosen}, indent=1))
         return {name: self.chosen[name] for name in names}
+
+    def first_choice(self) -> dict[str, int]:
+        """The port that is tried first for each name."""
+        return {**self._preferred, **self._read(), **self._wanted}
 
     def _read(self) -> dict[str, int]:
         if self._file is None:

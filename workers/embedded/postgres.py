@@ -35,8 +35,8 @@ _OPTIONS = {
     "unix_socket_directories": "",
     "max_connections": "120",
     "shared_buffers": "64MB",
-    # One machine, no replica: fewer processes and a smaller log.
-    "wal_level": "minimal",
+    # One machine, no replica: fewer processes. `replica` is the least that a backup of a running server needs.
+    "wal_level": "replica",
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
     "io_method": "sync",
@@ -49,6 +49,11 @@ _OPTIONS = {
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
 }
+
+
+def connection_url(port: int, user: str, password: SecretStr, database: str) -> str:
+    """Address of an embedded database. The server's binaries have no TLS, and loopback needs none."""
+    return f"postgresql://{user}:{quote(password.get_secret_value(), safe='')}@{LOOPBACK}:{port}/{database}?sslmode=disable"
 
 
 _FIRST_OBJECTS = r"""
@@ -76,8 +81,7 @@ class Postgres:
 
     def url(self, user: str, password: SecretStr, database: str = DATABASE) -> str:
         """Connection address of a user."""
-        secret = quote(password.get_secret_value(), safe="")
-        return f"postgresql://{user}:{secret}@{LOOPBACK}:{self.port}/{database}?sslmode=disable"
+        return connection_url(self.port, user, password, database)
 
     def part(self) -> Part:
         """The postmaster."""
@@ -133,11 +137,8 @@ class Postgres:
     def _open_way(self, root: Path, owner: int) -> None:
         """Let `nobody` reach its directory: it owns that one and may pass through the home, not list it."""
         self.home.chmod(0o711)
-        os.chown(root, owner, owner)
-        if self.data.exists() and self.data.stat().st_uid != owner:
-            raise DependencyUnavailable(
-                f"{self.data} belongs to another user than the one Postgres must run as here; chown it to uid {owner}."
-            )
+        for path in (root, *root.rglob("*")):
+            os.chown(path, owner, owner)
         if run_program([*self.way.lead, "test", "-w", str(root)], seconds=10).returncode != 0:
             raise DependencyUnavailable(
                 f"The user nobody cannot enter {root}; set SOMA_HOME to a directory whose parents everyone may enter."

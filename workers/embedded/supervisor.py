@@ -188,7 +188,9 @@ class Supervisor:
 
     def _addresses(self) -> dict[str, str]:
         environment = self._plan.environment if self._plan else {}
-        names = {"gateway": "PUBLIC_URL", "temporal": "TEMPORAL_ADDRESS", "temporal-ui": "TEMPORAL_UI_URL"}
+        names = {"temporal": "TEMPORAL_ADDRESS", "temporal-ui": "TEMPORAL_UI_URL"}
+        if self._plan and self._plan.services:
+            names["gateway"] = "PUBLIC_URL"
         return {name: environment[variable] for name, variable in names.items() if variable in environment}
 
     def _tell(self, event: str, *, level: str = "info", **members: Any) -> None:

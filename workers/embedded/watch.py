@@ -16,6 +16,7 @@ from workers.embedded.state import Phase, ProcessState
 
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 10.0
+_ASK_SECONDS = 0.05
 _STEADY_SECONDS = 2.0
 """A process that served this long has not failed to start."""
 
@@ -51,7 +52,7 @@ class Watched:
     def begin(self) -> None:
         """Spawn the process. Raises DependencyUnavailable when it cannot even be executed."""
         self._record = record(self.name, self.child.spawn())
-        self.phase, self._since = Phase.STARTING, time.monotonic()
+        self.phase, self._since, self._next = Phase.STARTING, time.monotonic(), 0.0
         self._tell("started", part=self.name, pid=self._record.pid)
 
     def tick(self) -> bool:
@@ -81,6 +82,10 @@ class Watched:
             self._failures += 1
             self._died(f"{self.name} ended with status {self.child.exit_status} while starting")
             return True
+        # Asking may itself start a process, whose end wakes the supervisor: without this pause it would ask without rest.
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + _ASK_SECONDS
         if part.ready():
             self.phase, self._since = Phase.READY, time.monotonic()
             self._tell("ready", part=self.name, seconds=round(waited, 2), restarts=self.restarts)
@@ -100,7 +105,7 @@ class Watched:
     def due_in(self) -> float | None:
         """Seconds until `tick()` is worth calling, None when only the process's death is."""
         if self.phase is Phase.STARTING:
-            return 0.05
+            return max(0.0, self._next - time.monotonic())
         if self.phase is Phase.WAITING and self._failures:
             return max(0.0, self._next - time.monotonic())
         return None
