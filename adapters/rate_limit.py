@@ -22,7 +22,8 @@ from domain.errors import DependencyUnavailable
 from domain.ports.rate_limits import Quota
 
 _PAUSE_SECONDS: Final = 5.0
-_TIMEOUT_SECONDS: Final = 0.25
+_TIMEOUT_SECONDS: Final = 1.0
+_CONNECTIONS: Final = 8
 _PREFIX: Final = "somagent-limit"
 
 log = structlog.get_logger("adapters.rate_limit")
@@ -50,6 +51,7 @@ class EdgeRateLimiter:
         self._redis: RedisStorage | None = None
         self._shared: SlidingWindowCounterRateLimiter | None = None
         self._asked_again_at = 0.0
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._clock = clock
         if redis_url is not None:
             self._redis = RedisStorage(
@@ -91,14 +93,21 @@ class EdgeRateLimiter:
             await _client(self._redis).aclose()
 
     async def _measure(self, bucket: str, key: str, per_minute: int, *, counts: bool) -> Quota:
-        if self._shared is not None and self._clock() >= self._asked_again_at:
-            try:
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    return await self._with(self._shared, bucket, key, per_minute, counts=counts)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._asked_again_at = self._clock() + _PAUSE_SECONDS
-                log.warning("rate_limit.redis.unavailable", reason=type(error).__name__, pause_seconds=_PAUSE_SECONDS)
+        if self._shared is not None:
+            # Few connections, kept busy: opening one takes several round trips, which a burst would pay together.
+            async with self._connections:
+                if self._clock() >= self._asked_again_at:
+                    try:
+                        async with asyncio.timeout(_TIMEOUT_SECONDS):
+                            return await self._with(self._shared, bucket, key, per_minute, counts=counts)
+                    except (RedisError, OSError, TimeoutError) as error:
+                        self._pause(error)
         return await self._with(self._memory, bucket, key, per_minute, counts=counts)
+
+    def _pause(self, error: Exception) -> None:
+        if self._clock() >= self._asked_again_at:
+            log.warning("rate_limit.redis.unavailable", reason=type(error).__name__, pause_seconds=_PAUSE_SECONDS)
+        self._asked_again_at = self._clock() + _PAUSE_SECONDS
 
     async def _with(
         self, limiter: SlidingWindowCounterRateLimiter, bucket: str, key: str, per_minute: int, *, counts: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -90,6 +91,14 @@ def settings_of(stack: EmbeddedStack, **changes: Any) -> Settings:
     """The settings a process would read from the stack's environment."""
     known = {name.lower(): value for name, value in stack.environment.items() if name.lower() in Settings.model_fields}
     return Settings(**({"public_url": PUBLIC_URL} | known | changes))
+
+
+async def eventually(look: Callable[[], Awaitable[object]], wanted: object, seconds: float = 20) -> None:
+    """Looks until it sees that; fails after that time, saying what it saw last."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while (seen := await look()) != wanted:
+        assert asyncio.get_running_loop().time() < deadline, f"still {seen!r}, not {wanted!r}"
+        await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

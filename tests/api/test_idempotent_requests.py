@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -124,3 +125,21 @@ async def test_twenty_at_once_are_worked_on_once(gateway: Gateway, caller: Calle
     assert {answer.status_code for answer in answers} <= {201, 409}
     assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
     assert len(gateway.work.done) == before + 1
+
+
+async def test_long_work_keeps_its_lease(gateway: Gateway, http: httpx2.AsyncClient) -> None:
+    client = await gateway.client()
+    caller = Caller(http, {"Authorization": f"Bearer {gateway.token(client)}"})
+    gateway.work.began.clear()
+    gateway.work.may_end.clear()
+    running = asyncio.create_task(caller.send(key(), {"do": "wait"}))
+    await gateway.work.began.wait()
+    leases: set[Any] = set()
+    async with asyncio.timeout(20):
+        while len(leases) < 2:
+            async with tenant_transaction(gateway.pool, client.tenant_id) as connection:
+                leases.add(await connection.fetchval("SELECT lease_until FROM idempotency_keys"))
+            await asyncio.sleep(0.2)
+    gateway.work.may_end.set()
+    assert (await running).status_code == 201
+    assert max(leases) - min(leases) >= timedelta(seconds=2)
