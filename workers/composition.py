@@ -31,7 +31,7 @@ from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
-from adapters.providers.extractive import SomaExtractive
+from adapters.providers.extractive import ExtractiveModel
 from adapters.rate_limit import EdgeRateLimiter
 from adapters.signing import read_trusted_keys
 from adapters.tokens import JoseTokens
@@ -71,7 +71,7 @@ def _needed_file(path: Path | None, name: str) -> Path:
 def _provider(settings: Settings) -> ModelProvider:
     """The configured model, or the embedded one."""
     if settings.model_base_url is None:
-        return SomaExtractive()
+        return ExtractiveModel()
     # Adapters of what is not configured are not loaded.
     from adapters.providers.openai_compatible import OpenAICompatibleProvider
 
