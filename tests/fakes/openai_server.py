@@ -2,7 +2,7 @@
 
 In a test: `async with FakeOpenAI() as fake: fake.url, fake.calls, fake.mode = "rate_limited"`. In a process of its own:
 `PYTHONPATH=tests python -m fakes.openai_server --port 8099`, steered with
-`POST /control {"mode": "slow", "latency": 5}` and read with `GET /calls`. Tests in `tests/contract` hold it to the vendor's own client.
+`POST /control {"mode": "slow", "latency": 5}` and read with `GET /calls`. The vendor's own client holds it to its word.
 """
 
 from __future__ import annotations
