@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help run test lint format system system-check bench drills test-real requirements docs clean
+.PHONY: help install run test lint format system system-check bench drills test-real requirements docs clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.embedded ## Make .venv with the soma command
 
 run: $(VENV)/.embedded ## Start everything on this machine and show a tour; ONCE=1 exits after it
 	@$(BIN)/soma up --tour $(if $(filter 1,$(ONCE)),--once)
