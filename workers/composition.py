@@ -68,19 +68,18 @@ def _needed_file(path: Path | None, name: str) -> Path:
     return path
 
 
-def _provider(settings: Settings) -> ModelProvider:
+def _provider(settings: Settings, exits: AsyncExitStack) -> ModelProvider:
     """The configured model, or the embedded one."""
     if settings.model_base_url is None:
         return ExtractiveModel()
     # Adapters of what is not configured are not loaded.
-    from adapters.providers.openai_compatible import OpenAICompatibleProvider
+    from adapters.providers.openai_compatible import OpenAICompatibleModel
 
-    return OpenAICompatibleProvider(
-        base_url=settings.model_base_url,
-        api_key=settings.model_api_key.get_secret_value() if settings.model_api_key else None,
-        model=settings.model_name or "default",
-        timeout_seconds=settings.model_timeout_seconds,
+    model = OpenAICompatibleModel(
+        settings.model_base_url, settings.model_name or "default", settings.model_api_key, settings.model_timeout_seconds
     )
+    exits.push_async_callback(model.close)
+    return model
 
 
 def _memory(settings: Settings, pool: Pool) -> Memory:
@@ -133,7 +132,8 @@ async def _base(settings: Settings, name: str) -> AsyncGenerator[_Base]:
 @asynccontextmanager
 async def compose_worker(settings: Settings) -> AsyncGenerator[Activities]:
     """The activities of every queue, while the block runs. Raises DependencyUnavailable."""
-    async with _base(settings, "worker") as base:
+    async with AsyncExitStack() as exits:
+        base = await exits.enter_async_context(_base(settings, "worker"))
         pool, blobs = base.pool, PostgresBlobs(base.pool)
         documents = PostgresDocuments(pool)
         gate = Gate(
@@ -146,7 +146,7 @@ async def compose_worker(settings: Settings) -> AsyncGenerator[Activities]:
         yield Activities(
             sessions=SessionActivities(gate, PostgresSessions(pool)),
             slm=SlmActivities(
-                provider=_provider(settings),
+                provider=_provider(settings, exits),
                 journal=PostgresCalls(pool),
                 blobs=blobs,
                 sessions=PostgresSessionReads(pool, base.notices.wait),

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -100,6 +100,16 @@ class FakeOpenAI(LoopbackServer):
         self._released = True
         for loop, waiting in self._waiting:
             loop.call_soon_threadsafe(waiting.set)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the block calls wait; at its end they are answered, and later ones at once."""
+        self._released, self.mode = False, "slow"
+        try:
+            yield
+        finally:
+            self.mode = "ok"
+            self.release()
 
     async def arrived(self, calls: int = 1, seconds: float = 10.0) -> None:
         """Returns when that many calls have come in. Raises TimeoutError."""
