@@ -68,8 +68,8 @@ def verify(
     _require_unexpired(document, now)
     problems = engine.check(document) + moderator.check(document)
     if problems:
-        more = f" ({len(problems) - 1} more problems.)" if len(problems) > 1 else ""
-        raise ConstitutionUnavailable(f"The constitution cannot be used. {problems[0]}{more}")
+        first, *others = problems
+        raise ConstitutionUnavailable(f"The constitution cannot be used. {first}{f' And {len(others)} more.' if others else ''}")
     return ActiveConstitution(
         document=document,
         hash=hashlib.sha256(payload).hexdigest(),

@@ -7,6 +7,7 @@ missing from the answer every rule is searched by itself.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ MAX_MATCHES: Final = 1_000
 """Matches of one rule that are told apart; the last then reaches to the end of the text."""
 
 _KEPT: Final = 8
+_LETTERS: Final = re.compile(rb"[a-z0-9\x80-\xff]")
 _SET_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -50,11 +52,12 @@ class Re2Moderator:
             if rule.id in seen:
                 problems.append(f"The moderation rule {rule.id} stands there twice.")
             seen.add(rule.id)
-            for number, pattern in enumerate(rule.patterns, 1):
-                try:
-                    translate(pattern)
-                except PatternError as error:
-                    problems.append(f"Pattern {number} of the moderation rule {rule.id} cannot be used: {error}.")
+            for kind, patterns in (("Pattern", rule.patterns), ("Exception", rule.exceptions)):
+                for number, pattern in enumerate(patterns, 1):
+                    try:
+                        translate(pattern)
+                    except PatternError as error:
+                        problems.append(f"{kind} {number} of the moderation rule {rule.id} cannot be used: {error}.")
         if not problems:
             for direction in (Direction.INPUT, Direction.OUTPUT):
                 try:
@@ -84,20 +87,31 @@ def _of(constitution: Constitution, direction: Direction) -> tuple[ModerationRul
     return tuple(rule for rule in constitution.moderation if rule.direction in (direction, Direction.BOTH))
 
 
+def _any(patterns: Sequence[str]) -> str:
+    return "|".join(f"(?:{translate(pattern)})" for pattern in patterns)
+
+
+def _search(patterns: Sequence[str]) -> Any:
+    """The patterns as one, between edges; group 1 is the match."""
+    return compile_re2(rf"(?:\A|{EDGE})({_any(patterns)})(?:\z|{EDGE})")
+
+
 class _RuleSet:
     """The rules of one direction, compiled."""
 
     def __init__(self, rules: Sequence[ModerationRule], set_bytes: int) -> None:
         self._rules = rules
-        bodies = ["|".join(f"(?:{translate(pattern)})" for pattern in rule.patterns) for rule in rules]
-        self._searches: list[Any] = [compile_re2(rf"(?:\A|{EDGE})({body})(?:\z|{EDGE})") for body in bodies]
-        self._set: Any = search_set([*(rf"(?:\A|{EDGE})(?:{body})(?:\z|{EDGE})" for body in bodies), ""], set_bytes)
+        self._searches: list[Any] = [_search(rule.patterns) for rule in rules]
+        self._exceptions: list[Any] = [_search(rule.exceptions) if rule.exceptions else None for rule in rules]
+        self._set: Any = search_set([*(rf"(?:\A|{EDGE})(?:{_any(rule.patterns)})(?:\z|{EDGE})" for rule in rules), ""], set_bytes)
 
     def search(self, folded: Folded) -> Iterator[Finding]:
         data = folded.text.encode()
         for index in self._candidates(data):
             rule = self._rules[index]
-            for start, end in _in_characters(_matches(self._searches[index], data), folded.text, data):
+            read = _blotted(self._exceptions[index], data)
+            spans = _to_the_end(_matches(self._searches[index], read), len(data))
+            for start, end in _in_characters(spans, folded.text, data):
                 begin, finish = folded.span(start, end)
                 yield Finding(
                     rule_id=rule.id,
@@ -115,15 +129,32 @@ class _RuleSet:
 
 
 def _matches(search: Any, data: bytes) -> Iterator[tuple[int, int]]:
-    """Byte spans. Each search goes on at the end of the last match, whose right edge may be the next one's left edge."""
+    """Byte spans, `MAX_MATCHES` at most. The next search begins at a match's end: its right edge may be the next one's left."""
     position = 0
-    for number in range(1, MAX_MATCHES + 1):
+    for _ in range(MAX_MATCHES):
         match = search.search(data, position)
         if match is None:
             return
-        start, end = match.span(1)
-        yield start, len(data) if number == MAX_MATCHES else end
-        position = end
+        start, position = match.span(1)
+        yield start, position
+
+
+def _to_the_end(spans: Iterator[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:
+    """The spans; the last that is told apart covers all that may follow."""
+    for number, (start, end) in enumerate(spans, 1):
+        yield start, length if number == MAX_MATCHES else end
+
+
+def _blotted(exceptions: Any, data: bytes) -> bytes:
+    """The text with underscores for the letters of harmless phrases, so that it stays as long and keeps its words."""
+    if exceptions is None:
+        return data
+    parts: list[bytes] = []
+    done = 0
+    for start, end in _matches(exceptions, data):
+        parts += [data[done:start], _LETTERS.sub(b"_", data[start:end])]
+        done = end
+    return b"".join([*parts, data[done:]])
 
 
 def _in_characters(spans: Iterator[tuple[int, int]], text: str, data: bytes) -> Iterator[tuple[int, int]]:

@@ -37,7 +37,10 @@ class Direction(StrEnum):
 
 
 class ModerationRule(Contract):
-    """One category's patterns: RE2 syntax over the folded text, matched at word boundaries."""
+    """One category's patterns: RE2 syntax over the folded text, matched at word boundaries; a blank stands for any gap.
+
+    `exceptions` are patterns of harmless phrases ("bath bomb"), blotted out before this rule reads the text.
+    """
 
     id: Slug
     category: Slug
@@ -45,6 +48,7 @@ class ModerationRule(Contract):
     direction: Direction = Direction.BOTH
     patterns: tuple[str, ...] = Field(min_length=1)
     message: str = Field(max_length=300)
+    exceptions: tuple[str, ...] = ()
 
 
 class Principle(Contract):
