@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pydantic_core
+from pydantic import SecretStr
 
 from adapters.bounded_http import Answer, Broken, as_list, as_object, as_text, exchange, new_client
 from adapters.retry_after import retry_after_seconds
@@ -73,10 +74,10 @@ def _text(message: dict[str, Any]) -> str:
     return text.replace("\x00", "\ufffd")
 
 
-class OpenAICompatibleProvider:
+class OpenAICompatibleModel:
     """Implements `domain.ports.models.ModelProvider`. One instance serves concurrent calls; `close` ends its connections."""
 
-    def __init__(self, base_url: str, model: str, api_key: str | None = None, timeout_seconds: float = 60.0) -> None:
+    def __init__(self, base_url: str, model: str, api_key: SecretStr | None = None, timeout_seconds: float = 60.0) -> None:
         """`base_url` goes up to and with `/v1`. Raises ValueError when it is no http address."""
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -86,7 +87,7 @@ class OpenAICompatibleProvider:
         self._model = model
         self._seconds = timeout_seconds
         self._limit = "max_tokens"
-        key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        key = {"Authorization": f"Bearer {api_key.get_secret_value()}"} if api_key else {}
         self._client = new_client(headers={"Content-Type": "application/json", "Accept": "application/json", **key})
 
     @property

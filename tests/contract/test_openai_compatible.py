@@ -8,8 +8,9 @@ import time
 
 import pytest
 from fakes.openai_server import FakeOpenAI
+from pydantic import SecretStr
 
-from adapters.providers.openai_compatible import OpenAICompatibleProvider, render_sources
+from adapters.providers.openai_compatible import OpenAICompatibleModel, render_sources
 from domain.errors import DomainError, ModelRefused, ModelUnavailable
 from domain.models import ChatMessage, CompletionRequest, SourceText
 from domain.sessions import Usage
@@ -26,8 +27,8 @@ def request(*sources: SourceText, key: str = "session/t/ses/turn") -> Completion
     return CompletionRequest(messages=messages, sources=sources, max_output_tokens=77, idempotency_key=key)
 
 
-def model(fake: FakeOpenAI, seconds: float = 10.0) -> OpenAICompatibleProvider:
-    return OpenAICompatibleProvider(fake.url + "/", "fake-model", "sk-secret", seconds)
+def model(fake: FakeOpenAI, seconds: float = 10.0) -> OpenAICompatibleModel:
+    return OpenAICompatibleModel(fake.url + "/", "fake-model", SecretStr("sk-secret"), seconds)
 
 
 async def test_an_answer_with_its_usage_and_the_model_that_gave_it() -> None:
@@ -105,7 +106,7 @@ async def test_each_failure_has_its_class_and_repeats_no_text(mode: str, error: 
 async def test_an_unreachable_endpoint_is_unavailable() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        adapter = OpenAICompatibleProvider(f"http://127.0.0.1:{held.getsockname()[1]}/v1", "m")
+        adapter = OpenAICompatibleModel(f"http://127.0.0.1:{held.getsockname()[1]}/v1", "m")
         with pytest.raises(ModelUnavailable, match="MODEL_BASE_URL"):
             await adapter.complete(request())
         await adapter.close()
@@ -168,4 +169,4 @@ async def test_a_cancelled_call_ends_at_once() -> None:
 @pytest.mark.parametrize("url", ["", "localhost:8000/v1", "ftp://host/v1", "http:///v1"])
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="MODEL_BASE_URL"):
-        OpenAICompatibleProvider(url, "m")
+        OpenAICompatibleModel(url, "m")
