@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -11,7 +14,9 @@ import psutil
 import pytest
 from temporalio.client import Client
 
+from domain.errors import DependencyUnavailable
 from domain.names import SearchAttribute
+from workers.embedded.binaries import NOBODY, unprivileged
 from workers.embedded.part import descendants
 from workers.embedded.stack import EmbeddedStack
 
@@ -134,3 +139,51 @@ def test_a_lock_file_naming_a_stranger_does_not_stop_postgres(tmp_path: Path) ->
     own.start(migrate=False)
     own.stop()
     assert stranger.is_running()
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that everyone may pass through, as a container's data volume is; pytest's own is closed."""
+    with tempfile.TemporaryDirectory(prefix="soma-nobody-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+async def test_root_without_user_namespaces_runs_postgres_as_nobody(open_directory: Path) -> None:
+    """Containers often forbid namespaces."""
+    if os.geteuid() != 0:
+        assert unprivileged().kind == "none", "who is not root needs neither"
+        return
+    own = EmbeddedStack(open_directory / "home", parts=("postgres",), durable=False, tied=True, isolation="nobody")
+    await asyncio.to_thread(own.start)
+    try:
+        assert psutil.Process(own.part("postgres").pid).uids().effective == NOBODY
+        assert await rights_of_the_app(own) == ["soma_app"]
+        await asyncio.to_thread(own.part("postgres").kill9)
+        await asyncio.to_thread(own.part("postgres").start)
+    finally:
+        await asyncio.to_thread(own.stop)
+    assert stat.S_IMODE(own.keys.directory.stat().st_mode) == 0o700
+
+
+def test_a_home_that_nobody_cannot_reach_is_said(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        assert unprivileged().kind == "none", "who is not root needs neither"
+        return
+    tmp_path.chmod(0o700)
+    closed = EmbeddedStack(tmp_path / "home", parts=("postgres",), durable=False, tied=True, isolation="nobody")
+    with pytest.raises(DependencyUnavailable, match="nobody cannot enter"):
+        closed.start()
+
+
+async def rights_of_the_app(stack: EmbeddedStack) -> list[str]:
+    """The groups whose rights the gateway's user has."""
+    connection = await asyncpg.connect(stack.environment["DATABASE_URL"])
+    try:
+        rows = await connection.fetch(
+            "select rolname from pg_roles where rolname like 'soma%' and rolname <> current_user "
+            "and pg_has_role(current_user, oid, 'usage')"
+        )
+        return [row["rolname"] for row in rows]
+    finally:
+        await connection.close()

@@ -149,20 +149,20 @@ class Child:
         try:
             self._process.wait(self.part.stop_seconds)
         except subprocess.TimeoutExpired:
-            self.kill9()
+            self.kill9(patience=0.5)
             return False
         _end(family, patience=2.0)
         return True
 
-    def kill9(self) -> None:
-        """SIGKILL, as a crash would; returns when the process and every descendant are gone."""
+    def kill9(self, patience: float = 5.0) -> None:
+        """SIGKILL, as a crash would; returns when the process and, killed after `patience` seconds, every descendant are gone."""
         if self._process is None:
             return
         family = descendants(self._process.pid)
         self._process.kill()
         self._process.wait()
         # Postgres' backends notice by themselves that the postmaster is gone, as after a real crash.
-        _end(family, patience=5.0)
+        _end(family, patience=patience)
 
     def restart(self) -> None:
         """Stop if it runs, then start and wait until it serves. Raises DependencyUnavailable."""
