@@ -1,6 +1,8 @@
 """Text as it may come in: bounded, without control characters and unpaired surrogates.
 
 Line ends of Windows become `\\n` before anything else sees the text, so that offsets and digests mean the same everywhere.
+Numbers and booleans of a request's body are declared `Annotated[int, Strict()]`: without it pydantic takes `"7"` and `true`
+for a number.
 """
 
 from __future__ import annotations
@@ -8,9 +10,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 _UNCLEAN: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+_NEVER: Final = r"\u0000-\u0008\u000b-\u001f\u007f-\u009f\ufffe\uffff"
+TEXT_PATTERN: Final = rf"^([^{_NEVER}]|\r\n)*$"
+"""The same as a pattern of JSON Schema, for the OpenAPI document. JSON itself rules the surrogates out."""
+
+LINE_PATTERN: Final = rf"^[^\t\n{_NEVER}]+$"
 
 
 def unclean_character(text: str) -> str | None:
@@ -23,23 +31,23 @@ def unclean_character(text: str) -> str | None:
     return None
 
 
-def _line_ends(value: object) -> object:
-    return value.replace("\r\n", "\n") if isinstance(value, str) else value
-
-
 def _clean(text: str) -> str:
     if (found := unclean_character(text)) is not None:
         raise ValueError(f"Text may not hold the character {found}")
-    return text
+    return text.replace("\r\n", "\n")
 
 
-CleanText = Annotated[str, BeforeValidator(_line_ends), AfterValidator(_clean)]
+CleanText = Annotated[str, AfterValidator(_clean), Field(json_schema_extra={"pattern": TEXT_PATTERN})]
 """Text of any length; the body limit of the route bounds it."""
 
 Prompt = Annotated[CleanText, StringConstraints(min_length=1, max_length=200_000)]
 """A message to a model. The constitution's limit in bytes may be lower."""
 
-Name = Annotated[CleanText, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\n\t]+$")]
+Name = Annotated[
+    CleanText,
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[^\n\t]+$"),
+    Field(json_schema_extra={"pattern": LINE_PATTERN}),
+]
 """One line."""
 
 Comment = Annotated[CleanText, StringConstraints(max_length=500)]

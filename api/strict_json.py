@@ -29,6 +29,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _number(text: str) -> int | float:
+    """A whole number is one however it is written: `9.0` is 9 (JSON Schema, and RFC 8785 writes it so)."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= _MAX_INTEGER else value
+
+
 def _no_constant(name: str) -> NoReturn:
     raise _Refused(f"The body holds {name}, which JSON does not know; leave the member out or send null.")
 
@@ -36,7 +42,8 @@ def _no_constant(name: str) -> NoReturn:
 def parse_json(data: bytes) -> Any:
     """The value. Raises InvalidRequest, which never quotes the body."""
     try:
-        value: Any = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = data.decode("utf-8")
+        value: Any = json.loads(text, object_pairs_hook=_unique, parse_float=_number, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).") from None
     except json.JSONDecodeError as error:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
@@ -30,10 +30,10 @@ class Wish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    do: str = "succeed"
+    do: CleanText = "succeed"
     text: CleanText = ""
-    number: int = Field(default=0, ge=0, le=10)
-    names: list[str] = Field(default_factory=list)
+    number: Annotated[int, Strict()] = Field(default=0, ge=0, le=10)
+    names: list[CleanText] = Field(default_factory=list)
 
 
 class Work:
@@ -97,7 +97,7 @@ async def fail(how: str, _actor: Starter) -> None:
             raise NotFound("No such failure.")
 
 
-@router.post("/test/things/{thing_id}")
+@router.post("/test/things/{thing_id}", status_code=201)
 async def make(
     thing_id: str, body: Wish, key: IdempotencyKey, request: Request, actor: Starter, services: ServicesDependency
 ) -> JSONResponse:

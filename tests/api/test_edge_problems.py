@@ -44,6 +44,8 @@ def problem(answer: httpx2.Response, status: int, type_: str) -> dict[str, Any]:
         ({"number": "MARKER"}, "#/number"),
         ({"number": 11}, "#/number"),
         ({"number": 2.5}, "#/number"),
+        ({"number": "7"}, "#/number"),
+        ({"number": True}, "#/number"),
         ({"unknown": "MARKER"}, "#/unknown"),
         ({"names": ["a", {"MARKER": 1}]}, "#/names/1"),
         ({"a/b~": 1}, "#/a~1b~0"),
@@ -69,6 +71,11 @@ async def test_a_body_that_is_no_sound_json_is_refused(http: httpx2.AsyncClient,
 
 async def test_an_empty_body_is_refused(http: httpx2.AsyncClient, bearer: dict[str, str]) -> None:
     problem(await http.post("/test/echo", headers=bearer), 400, "invalid-request")
+
+
+async def test_a_whole_number_may_be_written_as_a_fraction(http: httpx2.AsyncClient, bearer: dict[str, str]) -> None:
+    answer = await http.post("/test/echo", content=b'{"number": 7.0}', headers=bearer | JSON)
+    assert answer.json()["number"] == 7
 
 
 async def test_a_sound_body_passes_with_its_line_ends_normalised(http: httpx2.AsyncClient, bearer: dict[str, str]) -> None:

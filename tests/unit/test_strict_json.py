@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -66,6 +67,7 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(data: bytes) -> None:
         (b'["\\u001b[31m"]', "control"),
         (b'["\\u0085"]', "control"),
         (b'["\\r"]', "control"),
+        (b'["\\r\\r\\n"]', "control"),
         (b'["\\ud800"]', "control"),
         (b'["\\udc00\\ud800"]', "control"),
         (b'{"\\u0000": 1}', "control"),
@@ -97,6 +99,13 @@ def test_allowed_depth_and_lines_pass() -> None:
     assert parse_json('"\\ud83d\\ude00é日"'.encode()) == "😀é日"
 
 
+def test_a_whole_number_is_one_however_it_is_written() -> None:
+    for text in (b"9", b"9.0", b"0.9e1", b"90E-1"):
+        assert (parse_json(text), type(parse_json(text))) == (9, int)
+    assert type(parse_json(b"9.5")) is float
+    assert parse_json(b"-0.0") == 0
+
+
 class Message(BaseModel):
     text: CleanText
 
@@ -109,6 +118,21 @@ def test_clean_text_is_what_the_edge_lets_in(text: str) -> None:
     else:
         with pytest.raises(ValidationError):
             Message(text=text)
+
+
+@given(st.text(st.characters(codec="utf-8")) | st.text("a\r\n\t\u0007\u0085"))
+def test_the_documented_patterns_say_the_same(text: str) -> None:
+    for kind in (CleanText, Name, Prompt):
+        documented = TypeAdapter(kind).json_schema()
+        # As ECMAScript reads it: there `$` is the end and not also a newline before it.
+        matches = re.fullmatch(documented["pattern"].removeprefix("^").removesuffix("$"), text) is not None
+        matches = matches and documented.get("minLength", 0) <= len(text)
+        try:
+            TypeAdapter(kind).validate_python(text)
+        except ValidationError:
+            assert not matches
+        else:
+            assert matches
 
 
 def test_lengths_are_bounded() -> None:
