@@ -82,17 +82,19 @@ def _provider(settings: Settings, exits: AsyncExitStack) -> ModelProvider:
     return model
 
 
-def _memory(settings: Settings, pool: Pool) -> Memory:
+def _memory(settings: Settings, pool: Pool, exits: AsyncExitStack) -> Memory:
     """SomaBrain, or Postgres full text."""
     if settings.somabrain_url is None:
         return PostgresMemory(pool)
     from adapters.somabrain import SomaBrainMemory
 
-    return SomaBrainMemory(
+    memory = SomaBrainMemory(
         base_url=settings.somabrain_url,
         api_prefix=settings.somabrain_api_prefix,
         token=settings.somabrain_token.get_secret_value() if settings.somabrain_token else "",
     )
+    exits.push_async_callback(memory.close)
+    return memory
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ async def compose_worker(settings: Settings) -> AsyncGenerator[Activities]:
                 sessions=PostgresSessionReads(pool, base.notices.wait),
                 documents=documents,
             ),
-            memory=MemoryActivities(memory=_memory(settings, pool), blobs=blobs),
+            memory=MemoryActivities(memory=_memory(settings, pool, exits), blobs=blobs),
             documents=DocumentActivities(extractor=PlainTextExtractor(), blobs=blobs, documents=documents),
         )
 
