@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         repr=False,
         description="Further librdkafka settings, as `key=value` separated by commas (SASL, TLS).",
     )
+    kafka_topic_partitions: int = Field(
+        default=6,
+        ge=0,
+        le=1000,
+        description="Partitions of a topic the relay makes because it is missing, where the brokers let it; 0 makes none.",
+    )
 
     token_audience: str = Field(default="somagent", description="The `aud` every access token must carry.")
     token_lifetime_seconds: int = Field(default=900, ge=30, le=3600, description="Lifetime of an access token, in seconds.")

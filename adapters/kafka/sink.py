@@ -64,6 +64,10 @@ class KafkaSink:
         """Names the sink's position."""
         return "kafka"
 
+    def open(self) -> None:
+        """Makes the producer, which connects on its own. Raises InvalidRequest for settings librdkafka does not take."""
+        self._ready()
+
     async def publish(self, events: tuple[StoredEvent, ...]) -> None:
         """Returns when the brokers have acknowledged all. Raises DependencyUnavailable; some may have been stored then."""
         if not self._topics_seen:
@@ -82,6 +86,11 @@ class KafkaSink:
         if producer is not None:
             await producer.discard()
 
+    def _ready(self) -> IdempotentProducer:
+        if self._producer is None:
+            self._producer = IdempotentProducer(self._config)
+        return self._producer
+
     async def _refer(self, event: StoredEvent) -> None:
         reference = Outgoing(event.topic.value, kafka_reference(event, self._region, self._public_url))
         if await self._send([reference]):
@@ -93,10 +102,8 @@ class KafkaSink:
 
     async def _send(self, messages: list[Outgoing]) -> list[int]:
         """Sends and gives the places of those refused for their size. Raises DependencyUnavailable for any other failure."""
-        if self._producer is None:
-            self._producer = IdempotentProducer(self._config)
         try:
-            errors = await self._producer.send(messages, self._seconds)
+            errors = await self._ready().send(messages, self._seconds)
         except BaseException:
             # In doubt, also when this task is cancelled: what it holds must not go out after what a new one sends.
             await self.close()
@@ -111,9 +118,7 @@ class KafkaSink:
 
     async def _make_topics(self) -> None:
         """Makes topics that are missing, where the brokers let us; where not, they may still do it on their own."""
-        if self._producer is None:
-            self._producer = IdempotentProducer(self._config)
-        there = await self._producer.topics(_METADATA_SECONDS)
+        there = await self._ready().topics(_METADATA_SECONDS)
         missing = [topic.value for topic in Topic if topic.value not in there]
         if not missing:
             return
