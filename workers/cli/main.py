@@ -13,7 +13,22 @@ from typing import Any
 import typer
 
 from domain.errors import DomainError, InvalidRequest, Unavailable
-from workers.cli import backup, doctor, logs, migrate, stack, status
+from workers.cli import (
+    backup,
+    bootstrap,
+    decision,
+    doctor,
+    document,
+    gateway,
+    logs,
+    migrate,
+    relay,
+    session,
+    stack,
+    status,
+    token,
+    worker,
+)
 from workers.cli.environment import FAILED, NOT_RUNNING, USAGE, complain, use_stack_environment
 
 # These manage the stack itself: they must see the operator's environment, not what the stack made of it.
@@ -41,7 +56,12 @@ def start(context: typer.Context) -> None:
         use_stack_environment()
 
 
-for _feature in (stack, status, doctor, logs, migrate, backup):
+_FEATURES = (
+    *(stack, status, logs, doctor, migrate, bootstrap, backup),
+    *(token, document, session, decision),
+    *(gateway, worker, relay),
+)
+for _feature in _FEATURES:
     _feature.register(app)
 
 

@@ -1,4 +1,4 @@
-"""Our own processes: what prepares the database once, then gateway, worker and relay.
+"""Our own processes: what prepares the database first, then gateway, worker and relay.
 
 Each is the `soma` command line itself with the stack's environment; each says over HTTP whether it serves.
 """
@@ -28,7 +28,7 @@ class Service:
     """Whether clients use this port."""
 
 
-SETUP: Final = ("migrate",)
+SETUP: Final = ("migrate", "bootstrap")
 """Commands run to their end, in this order, before the services start."""
 
 SERVICES: Final = (

@@ -1,0 +1,69 @@
+"""The client a home's commands ask the gateway with, one file a tenant: `keys/<tenant>-client.json` (0600)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from domain.base import Contract, TenantId
+from domain.errors import DependencyUnavailable, InvalidRequest
+from domain.names import SYSTEM_TENANT
+from workers.embedded.files import make_private, write_atomically
+
+DEMO_TENANT: Final = "demo"
+_TENANT: Final = TypeAdapter[str](TenantId)
+
+
+class Credentials(Contract):
+    """What a client of OAuth 2 client credentials shows."""
+
+    client_id: str
+    client_secret: SecretStr
+    tenant: TenantId
+
+
+def checked_tenant(text: str) -> str:
+    """The tenant named on the command line. Raises InvalidRequest for what is no tenant's slug, or the platform's own."""
+    try:
+        tenant = _TENANT.validate_python(text)
+    except ValidationError:
+        raise InvalidRequest(
+            "A tenant is named by at most 48 lower-case letters, digits and hyphens, and begins with no hyphen."
+        ) from None
+    if tenant == SYSTEM_TENANT:
+        raise InvalidRequest(f"The tenant {SYSTEM_TENANT} belongs to the platform and has no client; name another.")
+    return tenant
+
+
+def credentials_file(home: Path, tenant: str) -> Path:
+    """Where the tenant's credentials stand."""
+    return home / "keys" / f"{checked_tenant(tenant)}-client.json"
+
+
+def find_credentials(home: Path, tenant: str) -> Credentials | None:
+    """The tenant's credentials; None when there are none that can be read. Raises InvalidRequest."""
+    try:
+        return Credentials.model_validate_json(credentials_file(home, tenant).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def read_credentials(home: Path, tenant: str) -> Credentials:
+    """The tenant's credentials. Raises DependencyUnavailable when there are none, InvalidRequest."""
+    found = find_credentials(home, tenant)
+    if found is None:
+        how = "start the stack with `soma up`" if tenant == DEMO_TENANT else f"make them with `soma bootstrap --tenant {tenant}`"
+        raise DependencyUnavailable(f"There are no credentials in {credentials_file(home, tenant)}; {how}.")
+    return found
+
+
+def write_credentials(home: Path, credentials: Credentials) -> Path:
+    """Replaces the tenant's credentials; returns the file. Raises OSError."""
+    path = credentials_file(home, credentials.tenant)
+    make_private(path.parent)
+    shown = credentials.model_dump() | {"client_secret": credentials.client_secret.get_secret_value()}
+    write_atomically(path, json.dumps(shown, indent=1))
+    return path
