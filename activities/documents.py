@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from typing import Protocol
 
 from temporalio import activity
 
 from activities.errors import translate_errors
 from domain.documents import DocumentDeletion, DocumentInput, DocumentView
+from domain.errors import NotFound
 from domain.names import ActivityName
 from domain.ports.blobs import BlobStore
-from domain.ports.documents import DocumentStore, TextExtractor
+from domain.ports.documents import DocumentReads, DocumentStore, TextExtractor
+
+
+class Documents(DocumentStore, DocumentReads, Protocol):
+    """Both sides of the documents."""
 
 
 class DocumentActivities:
     """What the document workflows have done for them."""
 
-    def __init__(self, *, extractor: TextExtractor, blobs: BlobStore, documents: DocumentStore) -> None:
+    def __init__(self, *, extractor: TextExtractor, blobs: BlobStore, documents: Documents) -> None:
         """`extractor` reads, `blobs` and `documents` keep."""
         self._extractor, self._blobs, self._documents = extractor, blobs, documents
 
@@ -25,6 +32,9 @@ class DocumentActivities:
         """The recorded document. Fails as `unprocessable` when the bytes are not what they claim to be."""
         tenant_id = document.actor.tenant_id
         with translate_errors():
+            # A repeated attempt must not store the text again: bytes stored anew look as if somebody were about to name them.
+            with suppress(NotFound):
+                return await self._documents.get(tenant_id, document.document_id)
             data = await self._blobs.get(tenant_id, document.original.sha256)
             text = await asyncio.to_thread(self._extractor.extract, data, document.original.media_type)
             blob = await self._blobs.put(tenant_id, text.encode())

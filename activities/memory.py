@@ -45,7 +45,7 @@ class MemoryActivities:
             reply = (await self._blobs.get(tenant_id, call.reply.sha256)).decode()
             item = MemoryItem(
                 key=f"{call.session_id}/{call.turn_id}",
-                text=f"{question[:_ITEM_CHARACTERS]}\n{reply[:_ITEM_CHARACTERS]}",
+                text=f"{question[:_ITEM_CHARACTERS]}\n\n{reply[:_ITEM_CHARACTERS]}",
                 session_id=call.session_id,
             )
             return await self._memory.remember(tenant_id, item)

@@ -16,13 +16,14 @@ from typing import Final
 from pydantic import ValidationError
 from temporalio import activity
 
-from activities.errors import as_failure, translate_errors
-from domain.errors import DomainError, NotFound
+from activities.errors import translate_errors
+from domain.errors import DomainError, ModelRefused, NotFound, Unavailable
 from domain.memory import Recollection
 from domain.models import (
     CallOutcome,
     CallRecord,
     ChatMessage,
+    Completion,
     CompletionRequest,
     SlmAnswer,
     SlmCall,
@@ -35,6 +36,8 @@ from domain.ports.models import CallJournal, ModelProvider
 from domain.ports.sessions import SessionReads
 
 HEARTBEAT_SECONDS: Final = 1.0
+KEEP_SECONDS: Final = 30.0
+"""How long an answer that came is offered to a store that does not take it."""
 EXCHANGES: Final = 20
 """Earlier exchanges a model is given."""
 
@@ -65,41 +68,67 @@ class SlmActivities:
     async def complete(self, call: SlmCall) -> SlmAnswer:
         """The answer, by reference. Fails as `model-refused` for good, as `model-unavailable` to be retried."""
         async with _heartbeats():
-            record = self._record(call)
             with translate_errors():
+                record = self._record(call)
                 if kept := await self._journal.begin(record):
                     return kept
-            began = time.monotonic()
-            try:
-                return await self._ask(call, record, began)
-            except asyncio.CancelledError:
-                await self._journal.end(_ended(record, CallOutcome.CANCELLED, began))
-                raise
-            except DomainError as error:
-                with translate_errors():
-                    await self._journal.end(_ended(record, CallOutcome.FAILED, began, error.type))
-                raise as_failure(error) from None
+                record, completion = await self._ask(call, record)
+                return await self._keep(record, completion)
 
-    async def _ask(self, call: SlmCall, record: CallRecord, began: float) -> SlmAnswer:
-        request = await self._request(call, record)
-        completion = await self._provider.complete(request)
-        reply = await self._blobs.put(call.actor.tenant_id, completion.text.encode())
-        answer = SlmAnswer(
-            reply=reply,
-            provider=self._provider.provider,
-            model=completion.model,
-            fallback=self._provider.fallback,
-            usage=completion.usage,
-            citations=completion.citations,
-        )
-        measured = _ended(record, CallOutcome.COMPLETED, began).model_copy(
-            update={
-                "model": completion.model,
-                "input_tokens": completion.usage.input_tokens,
-                "output_tokens": completion.usage.output_tokens,
-            }
-        )
-        return await self._journal.complete(measured, answer)
+    async def _ask(self, call: SlmCall, record: CallRecord) -> tuple[CallRecord, Completion]:
+        """What the model said. However the asking ends, the journal is told."""
+        began = time.monotonic()
+        try:
+            request = await self._request(call, record)
+            began = time.monotonic()
+            completion = await self._provider.complete(request)
+            if not completion.text:
+                raise ModelRefused("The model's own filter withheld the answer; ask in other words.")
+        except asyncio.CancelledError:
+            await self._end(_ended(record, CallOutcome.CANCELLED, began))
+            raise
+        except Exception as error:
+            kind = error.type if isinstance(error, DomainError) else DomainError.type
+            await self._end(_ended(record, CallOutcome.FAILED, began, kind))
+            raise
+        measured = {
+            "model": completion.model,
+            "input_tokens": completion.usage.input_tokens,
+            "output_tokens": completion.usage.output_tokens,
+        }
+        return _ended(record, CallOutcome.COMPLETED, began).model_copy(update=measured), completion
+
+    async def _keep(self, record: CallRecord, completion: Completion) -> SlmAnswer:
+        """The answer, journalled. It has been paid for, so a store that is away is waited for before it is given up."""
+        deadline = time.monotonic() + KEEP_SECONDS
+        pause = 0.2
+        while True:
+            try:
+                reply = await self._blobs.put(record.tenant_id, completion.text.encode())
+                answer = SlmAnswer(
+                    reply=reply,
+                    provider=self._provider.provider,
+                    model=completion.model,
+                    fallback=self._provider.fallback,
+                    usage=completion.usage,
+                    citations=completion.citations,
+                )
+                return await self._journal.complete(record, answer)
+            except asyncio.CancelledError:
+                await self._end(record.model_copy(update={"outcome": CallOutcome.CANCELLED}))
+                raise
+            except Unavailable:
+                if time.monotonic() + pause > deadline:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 2.0)
+
+    async def _end(self, record: CallRecord) -> None:
+        """Records the end. An attempt whose end cannot be recorded is recorded as `unknown` when the next one begins."""
+        try:
+            await self._journal.end(record)
+        except DomainError as error:
+            activity.logger.warning("the end of a model call is not recorded: %s", error.type)
 
     def _record(self, call: SlmCall) -> CallRecord:
         info = activity.info()
@@ -130,13 +159,13 @@ class SlmActivities:
                 *earlier,
                 ChatMessage(role="user", content=question, source=call.turn_id),
             ),
-            sources=await self._sources(call),
+            sources=await self._sources(call, {message.source for message in earlier}),
             max_output_tokens=self._output_tokens,
             idempotency_key=f"{record.workflow_id}/{record.step_key}",
         )
 
-    async def _sources(self, call: SlmCall) -> tuple[SourceText, ...]:
-        """The session's documents, without those deleted since, and what was recalled."""
+    async def _sources(self, call: SlmCall, said: set[str | None]) -> tuple[SourceText, ...]:
+        """The session's documents, without those deleted since, and what was recalled beyond the turns already `said`."""
         sources: list[SourceText] = []
         for document_id in call.documents:
             try:
@@ -150,7 +179,11 @@ class SlmActivities:
                 recollection = Recollection.model_validate_json(data)
             except ValidationError:
                 raise DomainError("What memory recalled cannot be read.") from None
-            sources += [SourceText(source=item.key, title="memory", text=item.text) for item in recollection.items]
+            sources += [
+                SourceText(source=item.key, title="memory", text=item.text)
+                for item in recollection.items
+                if item.key.rpartition("/")[2] not in said
+            ]
         return tuple(sources)
 
 
@@ -175,3 +208,4 @@ async def _heartbeats() -> AsyncGenerator[None]:
         yield
     finally:
         beating.cancel()
+        await asyncio.wait((beating,))

@@ -34,11 +34,20 @@ def count_tokens(text: str) -> int:
     return sum(1 for _ in _TOKEN.finditer(text))
 
 
+def telling_words(text: str) -> tuple[str, ...]:
+    """The words that carry meaning, in lower case, each once, in order; what is common in the text's language is left out."""
+    folds = {word: _fold(word) for word in dict.fromkeys(match[0].lower() for match in _WORD.finditer(text))}
+    common = stop_words(tuple(folds.values())[:_LANGUAGE_WORDS])
+    return tuple(
+        word
+        for word, folded in folds.items()
+        if folded not in common and (len(folded) > 1 or folded.isdigit() or not folded.isascii())
+    )
+
+
 def content_words(text: str) -> tuple[str, ...]:
-    """The folded words that carry meaning, each once, in order; what is common in the text's language is left out."""
-    folded = tuple(dict.fromkeys(_fold(match[0]) for match in _WORD.finditer(text)))
-    common = stop_words(folded[:_LANGUAGE_WORDS])
-    return tuple(word for word in folded if word not in common and (len(word) > 1 or word.isdigit() or not word.isascii()))
+    """The telling words with case and accents folded, each once, in order."""
+    return tuple(dict.fromkeys(map(_fold, telling_words(text))))
 
 
 def terms_of(folded: str) -> tuple[str, ...]:
