@@ -1,13 +1,15 @@
 """Where the servers' binaries are, and how Postgres runs as root.
 
-Postgres refuses to run as root. In a user namespace that maps us to uid 1000 it does run, its files stay ours, and no user is
-made. Where namespaces are forbidden (many containers) root still may become `nobody`.
+Postgres refuses to run as root, and initdb as a user that /etc/passwd does not name (as containers often choose). In a user
+namespace that maps us to a user it names both do run, the files stay ours, and no user is made. Where namespaces are forbidden
+(many containers) root still may become `nobody`.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -75,22 +77,39 @@ class Unprivileged:
 def unprivileged(prefer: Isolation | None = None) -> Unprivileged:
     """The way that works here: none needed, a user namespace, or `nobody`. `prefer` tries that one alone.
 
-    Raises DependencyUnavailable when we are root and neither is permitted.
+    Raises DependencyUnavailable when one is needed and neither is permitted.
     """
-    if os.geteuid() != 0:
+    uid = os.geteuid()
+    if uid != 0 and _is_named(uid) and prefer is None:
         return Unprivileged("none")
-    ways = (
-        Unprivileged("namespace", ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")),
-        Unprivileged("nobody", ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"), NOBODY),
-    )
+    named = _named_user()
+    ways = [Unprivileged("namespace", ("unshare", "--user", f"--map-user={named}", f"--map-group={named}", "--"))]
+    if uid == 0:
+        become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+        ways.append(Unprivileged("nobody", become, NOBODY))
     postgres = str(postgres_binary("postgres"))
     for way in ways:
         if prefer in (None, way.kind) and _works([*way.lead, postgres, "--version"]):
             return way
     raise DependencyUnavailable(
-        "Postgres refuses to run as root, and neither a user namespace (unshare) nor the user nobody (setpriv) may run it here; "
-        "run soma as a normal user, permit user namespaces, or set DATABASE_URL to a server."
+        "Postgres refuses to run as root or as a user without a name, and neither a user namespace (unshare) nor the user nobody "
+        "(setpriv) may run it here; run soma as a normal user, permit user namespaces, or set DATABASE_URL to a server."
     )
+
+
+def _is_named(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _named_user() -> int:
+    """A user other than root that /etc/passwd names: `nobody`, where there is one."""
+    if _is_named(NOBODY):
+        return NOBODY
+    return next((entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0), NOBODY)
 
 
 def run_program(
@@ -122,4 +141,5 @@ def _works(argv: list[str]) -> bool:
 def child_environment(**extra: str) -> dict[str, str]:
     """Environment of a server: what programs need to run, nothing that would configure it from outside."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "USER") if name in os.environ}
-    return {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", **extra}
+    # Temporal asks for a user's name and home, which a uid outside /etc/passwd has only here.
+    return {"USER": "soma", "HOME": "/", **kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", **extra}

@@ -70,13 +70,20 @@ def programs() -> list[Finding]:
     return found
 
 
+_WAYS: Final[Mapping[binaries.Isolation, str]] = {
+    "none": "Postgres runs as this user",
+    "namespace": "Postgres runs in a user namespace",
+    "nobody": "Postgres runs as nobody",
+}
+
+
 def privileges(prefer: binaries.Isolation | None = None) -> Finding:
     """Whether Postgres, which refuses root, can be run."""
     try:
         way = binaries.unprivileged(prefer)
     except DependencyUnavailable as error:
-        return Finding(check="privileges", level="trouble", detail="Postgres cannot run as root here", remedy=error.detail)
-    return Finding(check="privileges", level="ok", detail={"none": "not root"}.get(way.kind, f"root, Postgres in a {way.kind}"))
+        return Finding(check="privileges", level="trouble", detail="Postgres cannot run as this user", remedy=error.detail)
+    return Finding(check="privileges", level="ok", detail=_WAYS[way.kind])
 
 
 def disk(home: Path, least_free: int = LEAST_FREE_BYTES) -> Finding:
