@@ -18,10 +18,10 @@ from domain.sessions import (
     CloseTurnCall,
     OpenCall,
     OpenTurnCall,
+    QueueCall,
     ResolveCall,
     ReviewCall,
     RunTurnCall,
-    TurnCall,
     TurnStatus,
 )
 
@@ -45,10 +45,10 @@ class SessionActivities:
             return await self._store.start(call.session, run_id, workflow_id, call.request, decision, snapshot)
 
     @activity.defn(name=ActivityName.TURN_QUEUE.value)
-    async def queue(self, call: TurnCall) -> None:
-        """Records a queued turn."""
+    async def queue(self, call: QueueCall) -> int:
+        """Records a queued turn; its number in the session."""
         with translate_errors():
-            await self._store.queue(call.session_id, call.turn)
+            return await self._store.queue(call.session_id, call.request)
 
     @activity.defn(name=ActivityName.TURN_OPEN.value)
     async def open_turn(self, call: OpenTurnCall) -> Decision:

@@ -121,7 +121,7 @@ class CachedConstitution:
         self._grace_seconds = refresh_seconds * GRACE_REFRESHES
         self._copies = RedisCopies(redis_url, url or self._origin.name, self._grace_seconds) if redis_url else None
         self._clock, self._monotonic = clock, monotonic
-        self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
         self._active: ActiveConstitution | None = None
         self._envelope: dict[str, Any] = {}
         self._etag: str | None = None
@@ -133,9 +133,10 @@ class CachedConstitution:
     async def current(self) -> ActiveConstitution:
         """The constitution in force; no I/O between refreshes. Raises ConstitutionUnavailable."""
         if self._monotonic() >= self._ask_at:
-            async with self._lock:
-                if self._monotonic() >= self._ask_at:
-                    await self._refresh()
+            if self._refreshing is None or self._refreshing.done():
+                self._refreshing = asyncio.create_task(self._refresh())
+            # Shared, and not cancelled with one who asks: verifying takes longer than a gate may, and would start anew each time.
+            await asyncio.shield(self._refreshing)
         if self._active is None:
             raise ConstitutionUnavailable(self._trouble.detail)
         _require_unexpired(self._active.document, self._clock())
@@ -143,6 +144,9 @@ class CachedConstitution:
 
     async def aclose(self) -> None:
         """Closes the connections to origin and Redis."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
         await self._origin.aclose()
         if self._copies is not None:
             await self._copies.aclose()

@@ -53,7 +53,6 @@ class CarriedState(Contract):
     """What a session takes across continue-as-new."""
 
     decision: Decision
-    next_seq: Count
     queue: tuple[Turn, ...] = ()
     answered: tuple[tuple[str, str, str], ...] = ()
     """The last 1,000 requests: request key, turn id, message digest."""
@@ -97,6 +96,13 @@ class SendRequest(Contract):
     message: BlobRef
 
 
+class QueueCall(Contract):
+    """Argument of `turn.queue`, which returns the turn's number in its session."""
+
+    session_id: SessionId
+    request: SendRequest
+
+
 class SendRefusal(StrEnum):
     """Why a message was not taken."""
 
@@ -117,13 +123,6 @@ class CancelOutcome(Contract):
     """The turn that was stopped, or none when none ran."""
 
     turn_id: TurnId | None = None
-
-
-class TurnCall(Contract):
-    """Argument of the activities on one turn."""
-
-    session_id: SessionId
-    turn: Turn
 
 
 class ReviewCall(Contract):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from adapters.rate_limit import EdgeRateLimiter
 from adapters.signing import read_trusted_keys
 from adapters.tokens import JoseTokens
 from api.services import Services
-from domain.errors import DependencyUnavailable
+from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
 from domain.ports.models import ModelProvider
@@ -128,6 +128,9 @@ async def _base(settings: Settings, name: str) -> AsyncGenerator[_Base]:
             refresh_seconds=settings.constitution_refresh_seconds,
         )
         stack.push_async_callback(constitution.aclose)
+        # Verified now rather than within the first gate's two seconds. Without one the process starts all the same.
+        with suppress(ConstitutionUnavailable):
+            await constitution.current()
         yield _Base(pool, notices, engine, moderator, constitution)
 
 

@@ -28,7 +28,7 @@ class ActivityOptions(TypedDict):
 
     task_queue: str
     start_to_close_timeout: timedelta
-    schedule_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta | None
     heartbeat_timeout: timedelta | None
     retry_policy: RetryPolicy
     cancellation_type: ActivityCancellationType
@@ -42,6 +42,17 @@ RECORD: Final = LocalOptions(
     start_to_close_timeout=timedelta(seconds=10), retry_policy=_FOR_EVER, local_retry_threshold=timedelta(seconds=5)
 )
 """One transaction in Postgres, with or without the gate's checks, which bound themselves to two seconds."""
+
+QUEUE: Final = ActivityOptions(
+    task_queue=Queue.INTERACTIVE.value,
+    start_to_close_timeout=timedelta(seconds=5),
+    schedule_to_close_timeout=None,
+    heartbeat_timeout=None,
+    retry_policy=_FOR_EVER,
+    cancellation_type=ActivityCancellationType.TRY_CANCEL,
+)
+"""Recording what an update decided. Not a local activity: its task is speculative and may be run again in another order,
+and what it did before would then contradict the history. Retried for ever: the message is taken once it is scheduled."""
 
 MEMORY: Final = ActivityOptions(
     task_queue=Queue.INTERACTIVE.value,

@@ -8,6 +8,7 @@ queued, `cancel` once the running turn is recorded as cancelled.
 from __future__ import annotations
 
 import asyncio
+import bisect
 from collections import deque
 from datetime import timedelta
 
@@ -24,6 +25,7 @@ from domain.sessions import (
     CloseCall,
     CloseTurnCall,
     OpenCall,
+    QueueCall,
     ResolveOutcome,
     ResolveRequest,
     RunTurnCall,
@@ -34,14 +36,13 @@ from domain.sessions import (
     SessionStatus,
     StartOutcome,
     Turn,
-    TurnCall,
     TurnError,
     TurnResult,
     TurnStatus,
 )
 from workflows.approvals import Approvals
 from workflows.gate import Permit, ask, new_id
-from workflows.options import RECORD, SEARCH_ATTRIBUTES, UPDATES_PER_RUN
+from workflows.options import QUEUE, RECORD, SEARCH_ATTRIBUTES, UPDATES_PER_RUN
 from workflows.requests import AnsweredRequests
 from workflows.turns import TURN_EFFECTS, answer, decide
 
@@ -59,7 +60,6 @@ class SessionWorkflow:
         self._session = session
         self._decision: Decision | None = carried.decision if carried else None
         self._status = SessionStatus.OPEN
-        self._next_seq = carried.next_seq if carried else 1
         self._queue: deque[Turn] = deque(carried.queue if carried else ())
         self._answered = AnsweredRequests(carried.answered if carried else ())
         self._approvals = Approvals(session.actor.tenant_id, session.session_id, session.approval_seconds)
@@ -105,7 +105,6 @@ class SessionWorkflow:
             )
         if session.prompt is None or session.first_turn is None:
             return
-        self._next_seq = 2
         if allowed and session.run_turns:
             message = decision.transformed or session.prompt
             self._queue.append(
@@ -226,7 +225,6 @@ class SessionWorkflow:
     def _carry(self) -> SessionInput:
         carried = CarriedState(
             decision=self._decided(),
-            next_seq=self._next_seq,
             queue=tuple(self._queue),
             answered=self._answered.carry(),
         )
@@ -247,7 +245,7 @@ class SessionWorkflow:
 
     @workflow.update(name=UpdateName.SEND.value)
     async def send(self, request: SendRequest) -> SendOutcome:
-        """Queues a message and returns once its turn is recorded; one at a time, so that order is arrival order."""
+        """Queues a message and returns once its turn is recorded; one at a time, in the order of their rows."""
         self._updates += 1
         async with self._sending:
             key = f"{request.actor.client_id}:{request.request_key}"
@@ -256,22 +254,18 @@ class SessionWorkflow:
                 return SendOutcome(turn_id=found[0]) if same else SendOutcome(refusal=SendRefusal.KEY_REUSED)
             if refusal := self._refusal():
                 return SendOutcome(refusal=refusal)
-            turn = Turn(
-                turn_id=request.turn_id,
-                seq=self._next_seq,
-                request_key=request.request_key,
-                actor=request.actor,
-                message=request.message,
-            )
-            self._next_seq += 1
-            await workflow.execute_local_activity(
+            seq = await workflow.execute_activity(
                 ActivityName.TURN_QUEUE.value,
-                TurnCall(session_id=self._session.session_id, turn=turn),
+                QueueCall(session_id=self._session.session_id, request=request),
+                result_type=int,
                 summary="Record the queued turn",
-                **RECORD,
+                **QUEUE,
+            )
+            turn = Turn(
+                turn_id=request.turn_id, seq=seq, request_key=request.request_key, actor=request.actor, message=request.message
             )
             self._answered.add(key, turn.turn_id, turn.message.sha256)
-            self._queue.append(turn)
+            bisect.insort(self._queue, turn, key=lambda queued: queued.seq)
             return SendOutcome(turn_id=turn.turn_id)
 
     def _refusal(self) -> SendRefusal | None:

@@ -10,7 +10,7 @@ from typing import Any
 from adapters.postgres.connection import Connection, Pool, tenant_transaction
 from adapters.postgres.decisions import decision_events, insert_decision, resolve_decision, stored_decision
 from adapters.postgres.outbox import event_of, insert_events
-from adapters.postgres.turns import FINAL, advance_turn, ended_event, insert_turn, turn_status
+from adapters.postgres.turns import FINAL, advance_turn, ended_event, insert_turn, next_seq, turn_seq, turn_status
 from domain.decisions import Decision, GateRequest, Resolution, Verdict
 from domain.event_data import (
     DecisionResolved,
@@ -25,7 +25,7 @@ from domain.event_data import (
     TurnStarted,
     reason_codes,
 )
-from domain.sessions import SessionInput, SessionStatus, Turn, TurnResult, TurnStatus
+from domain.sessions import SendRequest, SessionInput, SessionStatus, Turn, TurnResult, TurnStatus
 
 _INSERT_SESSION = """
 INSERT INTO sessions (tenant_id, session_id, workflow_id, run_id, subject, client_id, status, decision_id, persona, model_role,
@@ -78,12 +78,23 @@ class PostgresSessions:
             await insert_events(connection, tenant_id, events)
         return decision
 
-    async def queue(self, session_id: str, turn: Turn) -> None:
-        """Records a queued turn."""
-        tenant_id = turn.actor.tenant_id
+    async def queue(self, session_id: str, request: SendRequest) -> int:
+        """Records a queued turn as the last of its session; its number, the same when it is there already."""
+        tenant_id = request.actor.tenant_id
         async with tenant_transaction(self._pool, tenant_id) as connection:
-            if await insert_turn(connection, session_id, turn, TurnStatus.QUEUED, None):
-                await insert_events(connection, tenant_id, [event_of(_queued(session_id, turn))])
+            there = await turn_seq(connection, tenant_id, request.turn_id)
+            if there is not None:
+                return there
+            turn = Turn(
+                turn_id=request.turn_id,
+                seq=await next_seq(connection, tenant_id, session_id),
+                request_key=request.request_key,
+                actor=request.actor,
+                message=request.message,
+            )
+            await insert_turn(connection, session_id, turn, TurnStatus.QUEUED, None)
+            await insert_events(connection, tenant_id, [event_of(_queued(session_id, turn))])
+        return turn.seq
 
     async def open_turn(
         self, session_id: str, turn: Turn, request: GateRequest, decision: Decision, snapshot: dict[str, Any]

@@ -14,14 +14,12 @@ FINAL = sorted(status.value for status in FINAL_TURN_STATUSES)
 _INSERT = """
 INSERT INTO turns (tenant_id, turn_id, session_id, seq, request_key, client_id, status, message_sha256, decision_id, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now())
-ON CONFLICT (tenant_id, turn_id) DO NOTHING
-RETURNING turn_id
 """
 
 
-async def insert_turn(connection: Connection, session_id: str, turn: Turn, status: TurnStatus, decision_id: str | None) -> bool:
-    """Adds the turn. False when it is there already."""
-    written = await connection.fetchval(
+async def insert_turn(connection: Connection, session_id: str, turn: Turn, status: TurnStatus, decision_id: str | None) -> None:
+    """Adds the turn."""
+    await connection.execute(
         _INSERT,
         turn.actor.tenant_id,
         turn.turn_id,
@@ -33,7 +31,19 @@ async def insert_turn(connection: Connection, session_id: str, turn: Turn, statu
         turn.message.sha256,
         decision_id,
     )
-    return written is not None
+
+
+async def next_seq(connection: Connection, tenant_id: str, session_id: str) -> int:
+    """The number of the session's next turn; the session's row stays locked, so that no other transaction takes it too."""
+    await connection.execute("SELECT 1 FROM sessions WHERE tenant_id = $1 AND session_id = $2 FOR UPDATE", tenant_id, session_id)
+    return await connection.fetchval(
+        "SELECT coalesce(max(seq), 0) + 1 FROM turns WHERE tenant_id = $1 AND session_id = $2", tenant_id, session_id
+    )
+
+
+async def turn_seq(connection: Connection, tenant_id: str, turn_id: str) -> int | None:
+    """The number of a turn in its session; None when it is not there."""
+    return await connection.fetchval("SELECT seq FROM turns WHERE tenant_id = $1 AND turn_id = $2", tenant_id, turn_id)
 
 
 async def advance_turn(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from domain.base import Contract
 from domain.decisions import Decision, GateRequest, Resolution
 from domain.models import ChatMessage
-from domain.sessions import SessionInput, SessionStatus, SessionView, Turn, TurnResult, TurnStatus, TurnView
+from domain.sessions import SendRequest, SessionInput, SessionStatus, SessionView, Turn, TurnResult, TurnStatus, TurnView
 
 
 class DecisionRecord(Contract):
@@ -39,8 +39,8 @@ class SessionStore(Protocol):
         """Records the decision, the session and, if it may run, its first turn."""
         ...
 
-    async def queue(self, session_id: str, turn: Turn) -> None:
-        """Records a queued turn."""
+    async def queue(self, session_id: str, request: SendRequest) -> int:
+        """Records a queued turn as the last of its session; its number, the same when it is there already."""
         ...
 
     async def open_turn(

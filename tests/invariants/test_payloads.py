@@ -20,6 +20,7 @@ from domain.sessions import (
     CloseTurnCall,
     OpenCall,
     OpenTurnCall,
+    QueueCall,
     ResolveCall,
     ResolveOutcome,
     ResolveRequest,
@@ -29,7 +30,6 @@ from domain.sessions import (
     SendRequest,
     SessionInput,
     StartOutcome,
-    TurnCall,
 )
 
 PAYLOADS: tuple[type[Contract], ...] = (
@@ -58,7 +58,7 @@ PAYLOADS: tuple[type[Contract], ...] = (
     SlmAnswer,
     SlmCall,
     StartOutcome,
-    TurnCall,
+    QueueCall,
 )
 SECRET = ("token", "secret", "password", "authorization", "api_key", "private", "credential")
 TEXT = {"text", "content", "reply", "prompt", "message", "answer", "question", "body"}

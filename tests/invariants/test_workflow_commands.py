@@ -71,15 +71,15 @@ def test_every_activity_call_takes_its_options_from_one_place(path: Path) -> Non
 
 
 def test_effects_are_scheduled_by_the_gate_alone() -> None:
-    """Activities on a queue are effects, apart from the ingest of documents; only a Permit schedules them."""
+    """What is called outside the gate only records: rows of ours, or the text of an uploaded document."""
+    recording = {"TURN_QUEUE", "DOCUMENT_ADD", "DOCUMENT_DELETE"}
     for path in files("workflows"):
-        if path.name in {"gate.py", "documents.py"}:
+        if path.name == "gate.py":
             continue
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call):
-                assert ast.unparse(node.func) not in {"workflow.execute_activity", "workflow.start_activity"}, (
-                    f"{path.name}:{node.lineno} schedules an effect past the gate"
-                )
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"workflow.execute_activity", "workflow.start_activity"}:
+                called = ast.unparse(node.args[0]).removeprefix("ActivityName.").removesuffix(".value")
+                assert called in recording, f"{path.name}:{node.lineno} schedules an effect past the gate"
 
 
 def test_retry_policies_and_timeouts_stand_in_options_alone() -> None:
