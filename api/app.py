@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 
 from api.edge import Edge
 from api.problems import install_problem_handlers
-from api.routes import codec, decisions, documents, health, metadata, oauth, problems, sessions
+from api.routes import codec, decisions, documents, events, health, metadata, oauth, problems, sessions
 from api.services import Services
 from runtime.version import VERSION
 
@@ -20,6 +20,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     sessions.router,
     documents.router,
     decisions.router,
+    events.router,
     codec.router,
     oauth.router,
     metadata.router,

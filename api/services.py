@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from opentelemetry.trace import Tracer
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
+from api.event_streams import StreamPlaces
 from domain.ports.blobs import BlobStore
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.documents import DocumentReads
@@ -51,6 +52,7 @@ class Services:
     probes: tuple[Probe, ...]
     metrics: HttpMetrics
     tracer: Tracer
+    streams: StreamPlaces = field(default_factory=StreamPlaces)
 
 
 def services_of(request: HTTPConnection) -> Services:

@@ -35,6 +35,7 @@ async def run_gateway(settings: Settings) -> None:
             ):
                 log.info("gateway.started", host=settings.gateway_host, port=settings.gateway_port)
                 await stop.wait()
+                services.streams.close()
             log.info("gateway.stopped")
     finally:
         if tracing is not None:

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-from adapters.postgres.connection import Connection, Pool, Row, connect, mapped_errors, tenant_transaction
+from adapters.postgres.connection import Connection, Pool, Row, connect, mapped_errors, plain_transaction, tenant_transaction
 from adapters.postgres.notices import CHANNEL, LOOK_AGAIN_SECONDS, Notices
 from domain.errors import DependencyUnavailable
 from domain.events import Position, StoredEvent
@@ -104,6 +104,12 @@ class PostgresEvents:
         async with tenant_transaction(self._pool, tenant_id) as connection:
             rows = await connection.fetch(query, str(start.xid), start.seq, limit, tenant_id, *filters)
         return tuple(_event(row) for row in rows)
+
+    async def latest(self) -> Position:
+        """A position before everything that is not shown yet, and after everything that is. Raises DependencyUnavailable."""
+        async with plain_transaction(self._pool) as connection:
+            oldest_open = await connection.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+        return Position(xid=int(oldest_open) - 1, seq=2**53 - 1)
 
     def notices(self) -> int:
         """How often something was written so far, as far as this process heard."""

@@ -17,6 +17,10 @@ class EventReads(Protocol):
         """Events in commit order, from after that position on; only those no open transaction can precede."""
         ...
 
+    async def latest(self) -> Position:
+        """A position before everything that is not shown yet, and after everything that is."""
+        ...
+
     def notices(self) -> int:
         """How often something was written so far. Taken before `page` and handed to `wait`, nothing in between is missed."""
         ...
