@@ -3,6 +3,9 @@
 A first pass asks one automaton which rules match at all; only those are then searched for their places. What surprises: the
 automaton may answer "nothing" when it runs out of memory. So it also holds a pattern that matches always, and when that is
 missing from the answer every rule is searched by itself.
+
+Around words that were written letter by letter ("k i l l m e") the rules are read a second time without minding where words
+end, since nobody can know there.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from adapters.patterns import EDGE, PatternError, compile_re2, search_set, translate
+from adapters.patterns import EDGE, PatternError, compile_re2, require_usable, search_set, translate
 from domain.constitution import ActiveConstitution, Constitution, Direction, ModerationRule
 from domain.errors import Unprocessable
 from domain.folding import Folded, fold
@@ -23,6 +28,8 @@ MAX_MATCHES: Final = 1_000
 """Matches of one rule that are told apart; the last then reaches to the end of the text."""
 
 _KEPT: Final = 8
+_SPELLED: Final = 5
+_AROUND: Final = 80
 _LETTERS: Final = re.compile(rb"[a-z0-9\x80-\xff]")
 _SET_BYTES: Final = 64 * 1024 * 1024
 
@@ -40,9 +47,8 @@ class Re2Moderator:
         """Every match of every rule, in the order of the text. Raises Unprocessable when a rule does not compile."""
         rules = self._rules(constitution, direction)
         folded = fold(text)
-        found = list(rules.search(folded))
-        found.sort(key=lambda finding: (finding.start, -finding.end))
-        return tuple(found)
+        found = dict.fromkeys(rules.search(folded))
+        return tuple(sorted(found, key=lambda finding: (finding.start, -finding.end, finding.rule_id)))
 
     def check(self, constitution: Constitution) -> tuple[str, ...]:
         """What is wrong with the rules; empty when nothing is."""
@@ -55,15 +61,14 @@ class Re2Moderator:
             for kind, patterns in (("Pattern", rule.patterns), ("Exception", rule.exceptions)):
                 for number, pattern in enumerate(patterns, 1):
                     try:
-                        translate(pattern)
+                        require_usable(pattern)
                     except PatternError as error:
                         problems.append(f"{kind} {number} of the moderation rule {rule.id} cannot be used: {error}.")
-        if not problems:
-            for direction in (Direction.INPUT, Direction.OUTPUT):
-                try:
-                    _RuleSet(_of(constitution, direction), self._set_bytes)
-                except PatternError as error:
-                    problems.append(f"The moderation rules for {direction.value} cannot be used: {error}.")
+        for direction in (Direction.INPUT, Direction.OUTPUT) if not problems else ():
+            try:
+                _RuleSet(_of(constitution, direction), self._set_bytes)
+            except PatternError as error:
+                problems.append(f"The moderation rules for {direction.value} cannot be used: {error}.")
         return tuple(problems)
 
     def _rules(self, constitution: ActiveConstitution, direction: Direction) -> _RuleSet:
@@ -87,45 +92,87 @@ def _of(constitution: Constitution, direction: Direction) -> tuple[ModerationRul
     return tuple(rule for rule in constitution.moderation if rule.direction in (direction, Direction.BOTH))
 
 
-def _any(patterns: Sequence[str]) -> str:
-    return "|".join(f"(?:{translate(pattern)})" for pattern in patterns)
+def _any(patterns: Sequence[str], *, loose: bool) -> str:
+    return "|".join(f"(?:{translate(pattern, loose=loose)})" for pattern in patterns)
 
 
-def _search(patterns: Sequence[str]) -> Any:
-    """The patterns as one, between edges; group 1 is the match."""
-    return compile_re2(rf"(?:\A|{EDGE})({_any(patterns)})(?:\z|{EDGE})")
+@lru_cache(maxsize=1_000)
+def _search(patterns: tuple[str, ...], *, loose: bool) -> Any:
+    """The patterns as one, whose group 1 is the match: between edges, or `loose`, where words have no known ends.
+
+    Kept by the patterns: both directions use most of them, and a new constitution usually changes few.
+    """
+    if not patterns:
+        return None
+    body = _any(patterns, loose=loose)
+    return compile_re2(f"({body})" if loose else rf"(?:\A|{EDGE})({body})(?:\z|{EDGE})")
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One rule compiled in one way."""
+
+    rule: ModerationRule
+    patterns: Any
+    exceptions: Any
+
+    def spans(self, text: str, data: bytes) -> Iterator[tuple[int, int]]:
+        """Spans of characters that break the rule. `data` is the text, encoded."""
+        matches = _matches(self.patterns, _blotted(self.exceptions, data))
+        return _in_characters(_to_the_end(matches, len(data)), text, data)
+
+
+def _reading(rule: ModerationRule, *, loose: bool) -> _Reading:
+    return _Reading(rule, _search(rule.patterns, loose=loose), _search(rule.exceptions, loose=loose))
 
 
 class _RuleSet:
     """The rules of one direction, compiled."""
 
     def __init__(self, rules: Sequence[ModerationRule], set_bytes: int) -> None:
-        self._rules = rules
-        self._searches: list[Any] = [_search(rule.patterns) for rule in rules]
-        self._exceptions: list[Any] = [_search(rule.exceptions) if rule.exceptions else None for rule in rules]
-        self._set: Any = search_set([*(rf"(?:\A|{EDGE})(?:{_any(rule.patterns)})(?:\z|{EDGE})" for rule in rules), ""], set_bytes)
+        self._strict = [_reading(rule, loose=False) for rule in rules]
+        self._loose = [_reading(rule, loose=True) for rule in rules]
+        bodies = [rf"(?:\A|{EDGE})(?:{_any(rule.patterns, loose=False)})(?:\z|{EDGE})" for rule in rules]
+        self._set: Any = search_set([*bodies, ""], set_bytes)
 
     def search(self, folded: Folded) -> Iterator[Finding]:
+        """Findings, in the order of the rules; one twice at most."""
         data = folded.text.encode()
         for index in self._candidates(data):
-            rule = self._rules[index]
-            read = _blotted(self._exceptions[index], data)
-            spans = _to_the_end(_matches(self._searches[index], read), len(data))
-            for start, end in _in_characters(spans, folded.text, data):
-                begin, finish = folded.span(start, end)
-                yield Finding(
-                    rule_id=rule.id,
-                    category=rule.category,
-                    severity=rule.severity,
-                    message=rule.message,
-                    start=begin,
-                    end=finish,
-                )
+            reading = self._strict[index]
+            for start, end in reading.spans(folded.text, data):
+                yield _finding(reading.rule, folded, start, end)
+        for left, right in _windows(folded):
+            part = folded.text[left:right]
+            data = part.encode()
+            for reading in self._loose:
+                for start, end in reading.spans(part, data):
+                    yield _finding(reading.rule, folded, left + start, left + end)
 
     def _candidates(self, data: bytes) -> Sequence[int]:
-        always = len(self._rules)
+        always = len(self._strict)
         matched: list[int] = self._set.Match(data) or []
         return sorted(index for index in matched if index != always) if always in matched else range(always)
+
+
+def _finding(rule: ModerationRule, folded: Folded, start: int, end: int) -> Finding:
+    begin, finish = folded.span(start, end)
+    return Finding(rule_id=rule.id, category=rule.category, severity=rule.severity, message=rule.message, start=begin, end=finish)
+
+
+def _windows(folded: Folded) -> Iterator[tuple[int, int]]:
+    """The surroundings of what was put together from single letters; those that touch are one."""
+    left, right = 0, -1
+    for start, end in folded.spelled:
+        if end - start < _SPELLED:
+            continue
+        if start - _AROUND > right:
+            if right >= 0:
+                yield left, right
+            left = max(0, start - _AROUND)
+        right = end + _AROUND
+    if right >= 0:
+        yield left, right
 
 
 def _matches(search: Any, data: bytes) -> Iterator[tuple[int, int]]:

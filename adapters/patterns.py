@@ -1,8 +1,8 @@
 """Moderation patterns: RE2 syntax as people write it, read against folded text.
 
-What surprises, all of it because the text is folded: a blank stands for any run of characters that are neither letters nor
-digits; i and l are read as `[il1]`, which folding does not tell apart; other characters outside ASCII are folded as the text
-is. Character classes keep their blanks, quantifiers and escapes are untouched.
+What surprises, all of it because the text is folded: a blank stands for any run of ASCII characters that are neither letters
+nor digits; a letter also stands for the digits and signs it is written with ("make 4 b0mb"), i and l for each other too;
+characters outside ASCII are folded as the text is. Quantifiers, escapes and the blanks of character classes are untouched.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import re2
 
 from domain.folding import fold
 
-GAP: Final = r"[\x00-/:-`{-\x7f]+"
-"""What a blank in a pattern stands for. Folded text has no punctuation outside ASCII, so this is a small automaton."""
+_GAP: Final = r"[\x00-/:-`{-\x7f]"
+"""What stands between words. Folded text has no punctuation outside ASCII, so this is a small automaton."""
 
 EDGE: Final = r"[\x00-/:-@\[-^`{-\x7f]"
 """What stands beside a match, unless the text begins or ends there: no letter, digit or underscore of any script."""
+
+_READINGS: Final = {"a": "a4@", "b": "b8", "e": "e3", "i": "il1!|", "l": "il1!|", "o": "o0", "s": "s5$", "t": "t7"}
 
 _TOKEN: Final = re.compile(
     r"(?P<escape>\\(?:[pP]\{[^}]*\}|[pP].|x\{[^}]*\}|x[0-9a-fA-F]{2}|.))"
@@ -62,21 +64,19 @@ def search_set(patterns: list[str], max_mem: int) -> Any:
     return compiled
 
 
-def translate(pattern: str) -> str:
-    r"""The RE2 pattern that finds in folded text what this one describes.
+def translate(pattern: str, *, loose: bool = False) -> str:
+    r"""The RE2 pattern that finds in folded text what this one describes; `loose`: also where the gaps are gone.
 
-    Raises PatternError, for `\Q`, `\C` and what matches the empty text too.
+    It is not compiled here. Raises PatternError for `\Q` and `\C`, and for a character class that does not compile.
     """
-    if re2_matches(pattern, ""):
+    gap = f"{_GAP}*" if loose else f"(?:{_GAP}+)"
+    return "".join(gap if token[0] == " " else _token(token) for token in _TOKEN.finditer(pattern))
+
+
+def require_usable(pattern: str) -> None:
+    """Raises PatternError, which says why the pattern cannot be used."""
+    if compile_re2(translate(pattern)).fullmatch("") is not None:
         raise PatternError("it matches the empty text")
-    translated = "".join(_token(token) for token in _TOKEN.finditer(pattern))
-    compile_re2(translated)
-    return translated
-
-
-def re2_matches(pattern: str, text: str) -> bool:
-    """Whether the pattern matches the whole text. Raises PatternError when it does not compile."""
-    return compile_re2(pattern).fullmatch(text) is not None
 
 
 def _token(token: re.Match[str]) -> str:
@@ -93,19 +93,16 @@ def _token(token: re.Match[str]) -> str:
 
 
 def _literal(character: str) -> str:
-    if character == " ":
-        return GAP
-    if character in "ilIL":
-        return "[il1]"
+    lowered = character.lower()
     if character.isascii():
-        return character.lower()
-    folded = fold(character).text
-    return "".join(_literal(part) for part in folded) if len(folded) == 1 else f"(?:{''.join(map(_literal, folded))})"
+        return f"[{_READINGS[lowered]}]" if lowered in _READINGS else lowered
+    parts = (_literal(part) if part.isalnum() and part.isascii() else re.escape(part) for part in fold(character).text)
+    return f"(?:{''.join(parts)})"
 
 
 def _set(text: str) -> str:
     """A character class; one that holds i or l holds all of i, l and 1."""
     lowered = re.sub(r"\\.|[^\\]", lambda part: part[0] if part[0][0] == "\\" else fold(part[0]).text, text, flags=re.DOTALL)
-    if lowered.startswith("[^") or not (re2_matches(lowered, "i") or re2_matches(lowered, "l")):
+    if lowered.startswith("[^") or compile_re2(lowered).search("il") is None:
         return lowered
     return f"{lowered[:-1]}il1]"

@@ -1,12 +1,12 @@
 """Folding: a text as moderation reads it, whatever it was dressed up as, with a map back to the original.
 
 In one linear pass each character is decomposed (NFKD), stripped of marks and of everything invisible, case-folded and, where
-it looks like a Latin letter, replaced by it; punctuation and symbols outside ASCII become blanks. Then letters that were
+it looks like a Latin letter, replaced by it; punctuation and symbols outside ASCII become some in it. Then letters that were
 spaced or dotted out ("b.o.m.b") are put together, and digits and signs that stand for letters inside a word ("b0mb") become
 them.
 
-What surprises: `1`, `!` and `|` inside a word all become `1`, because they stand for i as well as for l, as a capital I does for
-l. A pattern's i and l are each read as `[il1]` (see the moderation adapter), so every reading is tried in one pass.
+What surprises: `1`, `!` and `|` stay, because they stand for i as well as for l; so do digits that are words of their own ("70"
+for "to"). Patterns read them as the letters they may be (see `adapters.patterns`), so every reading is tried in one pass.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Final
 from domain.lookalikes import LOOKALIKES
 
 _HIDDEN: Final = frozenset({"Mn", "Me", "Cf", "Cc"})
+_PUNCTUATION: Final = {"Pd": "-", "Pi": "'", "Pf": "'"}
 _BLANKS: Final = frozenset("\u115f\u1160\u3164\uffa0\u17b4\u17b5")
 _TAG_OFFSET: Final = 0xE0000
 _CACHED: Final = 65_536
@@ -29,21 +30,26 @@ _PLAIN: Final = re.compile(r"[\t-\r -~]*+")
 _TAGGED: Final = re.compile(r"(?P<flag>\U0001F3F4[\U000E0030-\U000E007A]{1,6}\U000E007F)|(?P<tags>[\U000E0020-\U000E007E]{4,})")
 # Three or more single letters with the same separator between them, and no word character around.
 _SPACED: Final = re.compile(r"(?<![^\W_])[^\W_](?P<gap>[\W_]{1,3})[^\W_](?:(?P=gap)[^\W_])+(?![^\W_])")
-_SIGNED_WORD: Final = re.compile(r"(?<![a-z0-9@$!|])[a-z]*+[0-9@$!|][a-z0-9@$!|]*+")
+_BESIDE: Final = 3
+_SIGNED_WORD: Final = re.compile(r"(?<![a-z0-9@$])[a-z]*+[0-9@$][a-z0-9@$]*+")
 _LETTER: Final = re.compile(r"[a-z]")
-_QUANTITY: Final = re.compile(r"\$?[0-9]+[a-z]{0,3}[@$!|]*")
+_QUANTITY: Final = re.compile(r"\$?[0-9]+[a-z]{0,3}[@$]*")
 _DIGITS: Final = str.maketrans("0345789", "oeastbg")
 _DOLLARS: Final = re.compile(r"(?<=[a-z])\$+|\$+(?=[a-z])")
 _ATS: Final = re.compile(r"(?<=[a-z0-9])@+(?=[a-z0-9])")
-_BARS: Final = re.compile(r"(?<=[a-z0-9])[!|]+(?=[a-z0-9])")
 
 
 @dataclass(frozen=True)
 class Folded:
-    """A folded text. `origin[i]` is the index in the original of the character that gave folded character `i`; it never falls."""
+    """A folded text.
+
+    `origin[i]` is the index in the original of the character that gave folded character `i`; it never falls. `spelled` are the
+    spans of the folded text that were put together from single letters: where words end in them is not known.
+    """
 
     text: str
     origin: Sequence[int]
+    spelled: tuple[tuple[int, int], ...] = ()
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where a non-empty span of the folded text stands in the original."""
@@ -52,7 +58,8 @@ class Folded:
 
 def fold(text: str) -> Folded:
     """The folded text. Total (unpaired surrogates become U+FFFD), idempotent, linear in the length."""
-    return Folded(*_unleet(*_joined(*_characters(text))))
+    plain, origin, spelled = _joined(*_characters(text))
+    return Folded(_SIGNED_WORD.sub(_word, plain), origin, spelled)
 
 
 class _Characters(dict[str, str]):
@@ -78,7 +85,7 @@ def _folded_once(text: str) -> list[str]:
             elif kind == "Cs":
                 parts.append("\ufffd")
             elif not character.isascii() and kind[0] in "PS" and character != "\ufffd":
-                parts.append("-" if kind == "Pd" else " ")
+                parts.append(_PUNCTUATION.get(kind, "*"))
             elif kind not in _HIDDEN and character not in _BLANKS:
                 parts.append(character)
     return parts
@@ -110,29 +117,54 @@ def _append(text: str, start: int, end: int, parts: list[str], origin: list[int]
     origin += [index for index, part in enumerate(folded, start) for _ in part]
 
 
-def _joined(text: str, origin: Sequence[int]) -> tuple[str, Sequence[int]]:
-    """Puts spaced-out letters together. With blanks between, a leading "a" or "i" is taken for the word it is."""
+def _joined(text: str, origin: Sequence[int]) -> tuple[str, Sequence[int], tuple[tuple[int, int], ...]]:
+    """Puts spaced-out letters together, and says where."""
     parts: list[str] = []
     kept: list[int] = []
+    spelled: list[tuple[int, int]] = []
     done = 0
-    for run in _SPACED.finditer(text):
-        gap = len(run["gap"])
-        singles = list(range(run.start(), run.end(), gap + 1))
-        if 2 * sum(text[index].isalpha() for index in singles) < len(singles):
-            continue
-        if run["gap"].isspace() and text[singles[0]] in "ai" and len(singles) > 3:
-            del singles[0]
+    for singles in _spelled_out(text):
         parts += [text[done : singles[0]], "".join(text[index] for index in singles)]
         kept += origin[done : singles[0]]
+        spelled.append((len(kept), len(kept) + len(singles)))
         kept += [origin[index] for index in singles]
-        done = run.end()
-    if not done:
-        return text, origin
-    return "".join([*parts, text[done:]]), [*kept, *origin[done:]]
+        done = singles[-1] + 1
+    if not spelled:
+        return text, origin, ()
+    return "".join([*parts, text[done:]]), [*kept, *origin[done:]], tuple(spelled)
 
 
-def _unleet(text: str, origin: Sequence[int]) -> tuple[str, Sequence[int]]:
-    return _SIGNED_WORD.sub(_word, text), origin
+def _spelled_out(text: str) -> list[range]:
+    """Where single letters make words: three or more in a row, or pairs right beside such a row, in order."""
+    found: list[range] = []
+    runs = [run for run in _SPACED.finditer(text) if _mostly_letters(run)]
+    limits = [*(run.start() for run in runs), len(text)][1:]
+    for run, limit in zip(runs, limits, strict=False):
+        row = range(run.start(), run.end(), len(run["gap"]) + 1)
+        before: list[range] = []
+        while pair := _pair(text, (before or [row])[-1], run["gap"], found[-1][-1] + 1 if found else 0, -1):
+            before.append(pair)
+        found += [*reversed(before), row]
+        while pair := _pair(text, found[-1], run["gap"], limit, 1):
+            found.append(pair)
+    return found
+
+
+def _mostly_letters(run: re.Match[str]) -> bool:
+    gap = len(run["gap"])
+    return 2 * sum(map(str.isalpha, run[0])) >= (len(run[0]) + gap) // (gap + 1)
+
+
+def _pair(text: str, row: range, gap: str, limit: int, way: int) -> range | None:
+    """Two single letters with that gap next to a row, on the way to a limit."""
+    edge = row[-1] if way > 0 else row[0]
+    near = next((at for at in range(edge + way, edge + way * (_BESIDE + 2), way) if text[at : at + 1].isalnum()), -1)
+    first = near if way > 0 else near - len(gap) - 1
+    pair = range(first, first + len(gap) + 2, len(gap) + 1)
+    if near < 0 or first < 0 or (pair[-1] >= limit if way > 0 else first < limit):
+        return None
+    alone = not (text[first - 1 : first].isalnum() or text[pair[-1] + 1 : pair[-1] + 2].isalnum())
+    return pair if alone and text[first].isalnum() and text[first + 1 : pair[-1]] == gap and text[pair[-1]].isalnum() else None
 
 
 def _word(match: re.Match[str]) -> str:
@@ -141,5 +173,4 @@ def _word(match: re.Match[str]) -> str:
     if _LETTER.search(word) is None or _QUANTITY.fullmatch(word):
         return word
     word = _DOLLARS.sub(lambda run: "s" * len(run[0]), word.translate(_DIGITS))
-    word = _ATS.sub(lambda run: "a" * len(run[0]), word)
-    return _BARS.sub(lambda run: "1" * len(run[0]), word)
+    return _ATS.sub(lambda run: "a" * len(run[0]), word)
