@@ -1,4 +1,4 @@
-"""Public metadata: the OpenAPI document, the keys that verify tokens, and where to get tokens."""
+"""Public metadata: the OpenAPI and AsyncAPI documents, the keys that verify tokens, and where to get tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from api.asyncapi import document as events
 from api.auth import OAUTH_ENDPOINT, ServicesDependency
 from api.openapi import document
 from api.routing import edge_router
@@ -25,6 +26,12 @@ def _issuer(services: Services) -> str:
 async def openapi(request: Request) -> JSONResponse:
     """The OpenAPI 3.1 document."""
     return JSONResponse(document(request.app), headers=_CACHED)
+
+
+@router.get("/asyncapi.json", include_in_schema=False)
+async def asyncapi() -> JSONResponse:
+    """The AsyncAPI 3.0 document: what the events of `/v1/events` and Kafka hold."""
+    return JSONResponse(events(), headers=_CACHED)
 
 
 @router.get("/.well-known/jwks.json", summary="Keys that verify access tokens")

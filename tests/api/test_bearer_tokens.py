@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from collections.abc import Iterator
 
 import httpx2
 import pytest
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from gateway_under_test import PUBLIC_URL, Gateway, StartGateway
 
@@ -20,6 +22,7 @@ from domain.names import Scope
 PUBLIC = {
     "GET /healthz",
     "GET /readyz",
+    "GET /asyncapi.json",
     "GET /openapi.json",
     "GET /problems",
     "GET /problems/{problem_type}",
@@ -47,6 +50,19 @@ def test_every_route_but_the_public_ones_needs_a_scope(gateway: Gateway) -> None
         if not any(isinstance(dependency.call, Require) for dependency in route.dependant.dependencies)
     }
     assert anonymous == PUBLIC
+
+
+def test_no_route_waits_for_a_thread(gateway: Gateway) -> None:
+    """FastAPI calls plain functions in a thread pool, which costs a request more than the rest of the edge."""
+
+    def calls(dependant: Dependant) -> Iterator[object]:
+        yield dependant.call
+        for dependency in dependant.dependencies:
+            yield from calls(dependency)
+
+    for name, route in routes_of(gateway):
+        for call in calls(route.dependant):
+            assert inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__), (name, call)
 
 
 async def test_every_scoped_route_refuses_a_stranger_before_reading(gateway: Gateway, http: httpx2.AsyncClient) -> None:

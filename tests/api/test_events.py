@@ -22,6 +22,7 @@ from adapters.postgres.notices import Notices
 from adapters.postgres.outbox import event_of, insert_events
 from adapters.postgres.sessions import PostgresSessions
 from adapters.tokens import JoseTokens
+from api.asyncapi import document
 from api.event_streams import EventStream, StreamPlaces
 from domain.actors import Actor
 from domain.decisions import Decision, GateRequest, Verdict
@@ -184,6 +185,12 @@ async def test_pages_are_filtered(reader: Reader) -> None:
     by_topic = (await reader.get("/v1/events", topic=Topic.SESSION_EVENTS.value)).json()["events"]
     by_subject = (await reader.get("/v1/events", subject=session_id)).json()["events"]
     assert [event["id"] for event in by_topic] == [event["id"] for event in by_subject] == [turned]
+
+
+async def test_what_events_hold_is_described_for_everyone(gateway: Gateway) -> None:
+    async with gateway.http() as http:
+        answer = await http.get("/asyncapi.json")
+    assert answer.json() == document()
 
 
 async def test_latest_skips_what_was(reader: Reader) -> None:
