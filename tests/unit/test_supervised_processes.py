@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from domain.errors import DependencyUnavailable, InvalidRequest
+from workers.embedded.backup import halted
 from workers.embedded.files import write_atomically
 from workers.embedded.logs import Follower, rotate, tail
 from workers.embedded.orphans import find_orphans, stop_orphans
@@ -268,3 +269,38 @@ def test_keys_are_of_the_promised_form_and_never_made_again(tmp_path: Path) -> N
     before = {path.name: path.read_bytes() for path in keys.directory.iterdir()}
     keys.ensure()
     assert {path.name: path.read_bytes() for path in keys.directory.iterdir()} == before
+
+
+def test_halted_processes_go_on_even_when_the_one_that_halted_them_is_killed() -> None:
+    ours = subprocess.Popen(STUBBORN, stdout=subprocess.PIPE)
+    assert ours.stdout is not None
+    with ours.stdout:
+        ours.stdout.readline()
+    process = psutil.Process(ours.pid)
+    family = [process, *process.children()]
+    try:
+        with halted([process]):
+            assert {each.status() for each in family} == {psutil.STATUS_STOPPED}
+        assert psutil.STATUS_STOPPED not in {each.status() for each in family}
+
+        script = (
+            "import sys, time, psutil; from workers.embedded.backup import halted\n"
+            f"with halted([psutil.Process({ours.pid})], longest=1): print('halted', flush=True); time.sleep(60)"
+        )
+        other = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}
+        )
+        assert other.stdout is not None
+        with other.stdout:
+            other.stdout.readline()
+        other.kill()
+        other.wait()
+        assert process.status() == psutil.STATUS_STOPPED
+        deadline = time.monotonic() + 10
+        while process.status() == psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        for each in family:
+            each.kill()
+        ours.wait()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from workers.embedded.plan import Plan
 
-_DETACHED_SECONDS = 240.0
+_DETACHED_SECONDS = 900.0
 _DOWN_SECONDS = 90.0
 
 

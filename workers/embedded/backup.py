@@ -19,6 +19,7 @@ import sqlite3
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,8 @@ from workers.embedded.state import RunDirectory, State
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 _SERVERS: Final = frozenset({"postgres", "valkey", "temporal"})
-_LONGEST_HALT_SECONDS: Final = 10
+LONGEST_HALT_SECONDS: Final = 10.0
+_STANDSTILL_SECONDS: Final = 3.0
 
 
 class Manifest(BaseModel):
@@ -111,7 +113,7 @@ def _copy_running_stack(home: Path, stage: Path, state: State | None) -> None:
         copies: list[Callable[[], None]] = []
 
         def at_the_end(finish: Callable[[], None]) -> None:
-            with _halted(process for process in ours if process):
+            with halted(process for process in ours if process):
                 copies.append(stack.enter_context(_temporal_copy(home, stage)))
                 finish()
             # Only now, with our processes running again: it copies what was fixed above.
@@ -144,20 +146,19 @@ def _temporal_copy(home: Path, stage: Path) -> Generator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def _halted(processes: Iterable[psutil.Process]) -> Generator[None]:
+def halted(processes: Iterable[psutil.Process], longest: float = LONGEST_HALT_SECONDS) -> Generator[None]:
     """Halt these processes and their descendants. A helper lets them go on even if this process is killed meanwhile."""
     family = [each for process in processes for each in (process, *descendants(process.pid))]
     if not family:
         yield
         return
     pids = " ".join(str(process.pid) for process in family)
-    release = subprocess.Popen[bytes](
-        ["/bin/sh", "-c", f"sleep {_LONGEST_HALT_SECONDS}; kill -CONT {pids}"], start_new_session=True
-    )
+    release = subprocess.Popen[bytes](["/bin/sh", "-c", f"sleep {longest}; kill -CONT {pids}"], start_new_session=True)
     try:
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGSTOP)
+        _await_standstill(family)
         yield
     finally:
         for process in family:
@@ -166,6 +167,17 @@ def _halted(processes: Iterable[psutil.Process]) -> Generator[None]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(release.pid, signal.SIGKILL)
         release.wait()
+
+
+def _await_standstill(family: list[psutil.Process]) -> None:
+    """A signal is taken when the process is next scheduled, so wait until each has. Raises Conflict when one does not stop."""
+    deadline = time.monotonic() + _STANDSTILL_SECONDS
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+                if time.monotonic() > deadline:
+                    raise Conflict(f"Process {process.pid} could not be halted for a moment; try again.")
+                time.sleep(0.001)
 
 
 def _describe(stage: Path) -> Manifest:

@@ -99,7 +99,7 @@ class Postgres:
             # Fast shutdown: ends sessions, writes a checkpoint.
             stop_signal=signal.SIGINT,
             orphan_signal=signal.SIGQUIT,
-            start_seconds=60.0,
+            start_seconds=120.0,
             stop_seconds=30.0,
         )
 

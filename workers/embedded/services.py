@@ -48,7 +48,8 @@ def service_part(service: Service, environment: Mapping[str, str]) -> Part:
         cwd=Path(environment["SOMA_HOME"]),
         ready=healthz(port),
         addresses={service.command: f"http://{LOOPBACK}:{port}"},
-        start_seconds=60.0,
+        # A machine with two busy cores takes a minute to load a worker; slow is not broken.
+        start_seconds=180.0,
         # A worker first lets its running activities end.
         stop_seconds=25.0,
     )
@@ -62,7 +63,7 @@ def setup_part(command: str, environment: Mapping[str, str]) -> Part:
         env=process_environment(environment),
         cwd=Path(environment["SOMA_HOME"]),
         ready=_never,
-        start_seconds=120.0,
+        start_seconds=180.0,
     )
 
 

@@ -84,7 +84,7 @@ class Temporal:
             cwd=self.file.parent,
             ready=self._answers,
             addresses={"temporal": self.address, "temporal-ui": self.ui_url},
-            start_seconds=60.0,
+            start_seconds=120.0,
         )
 
     def _answers(self) -> bool:
