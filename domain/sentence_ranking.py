@@ -188,10 +188,16 @@ def _weighed(candidate: _Candidate) -> dict[str, float]:
 
 
 def _choose(candidates: list[_Candidate], limit: int) -> tuple[Quote, ...]:
-    """The best, none of which says what another says, in reading order."""
+    """The best, none of which says what another says, in reading order.
+
+    Of a sentence that stands in several sources the first is quoted: a document, not the memory of an answer that quoted it.
+    """
+    once: dict[str, _Candidate] = {}
+    for candidate in sorted(candidates, key=lambda one: (one.place, one.quote.start)):
+        first = once.setdefault(fingerprint(candidate.quote.text), candidate)
+        first.score = max(first.score, candidate.score)
     chosen: list[tuple[str, _Candidate]] = []
-    for candidate in sorted(candidates, key=lambda one: (-one.score, one.place, one.quote.start)):
-        letters = fingerprint(candidate.quote.text)
+    for letters, candidate in sorted(once.items(), key=lambda one: (-one[1].score, one[1].place, one[1].quote.start)):
         if any(letters in other or other in letters for other, _ in chosen):
             continue
         chosen.append((letters, candidate))

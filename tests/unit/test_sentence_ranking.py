@@ -105,6 +105,13 @@ def test_quotes_come_in_reading_order_and_none_twice() -> None:
     assert len(two) == 2
 
 
+def test_a_document_is_quoted_rather_than_the_memory_of_an_answer_that_quoted_it() -> None:
+    sources = [source(TEA), source("How long should green tea steep?\n\n“Steep it for two minutes at 80 °C.” — tea.md", "memory")]
+    quotes = best_quotes("How long should green tea steep?", sources, 4)
+    assert ("doc_1", "Steep it for two minutes at 80 °C.") in [(quote.source.source, quote.text) for quote in quotes]
+    assert "memory" not in [quote.source.source for quote in quotes]
+
+
 def test_ignored_sentences_are_left_out() -> None:
     assert best_quotes("cats fish", [source("Cats like fish.")], 4, frozenset({"catslikefish"})) == ()
 
