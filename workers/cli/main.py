@@ -27,6 +27,7 @@ from workers.cli import (
     stack,
     status,
     token,
+    tour,
     worker,
 )
 from workers.cli.environment import FAILED, NOT_RUNNING, USAGE, complain, use_stack_environment
@@ -58,7 +59,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(token, document, session, decision),
+    *(tour, token, document, session, decision),
     *(gateway, worker, relay),
 )
 for _feature in _FEATURES:

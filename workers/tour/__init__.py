@@ -1,0 +1,1 @@
+"""`soma tour`: what the product does, shown on the running stack."""
