@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -20,6 +20,7 @@ from domain.errors import DependencyUnavailable
 CONNECT_SECONDS: Final = 5.0
 ACQUIRE_SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 20.0
+ROLLBACK_SECONDS: Final = 2.0
 _SERVER_SETTINGS: Final = {
     "timezone": "UTC",
     # Milliseconds. The server gives up before the client does, so that a connection is not torn down for a slow statement.
@@ -108,8 +109,13 @@ class Pool(Protocol):
 
 
 def _means_unavailable(error: Exception) -> bool:
-    """The driver says with one class that the connection or pool was closed under us, and that we called it wrongly."""
-    return isinstance(error, _UNAVAILABLE) or (isinstance(error, asyncpg.InterfaceError) and "clos" in str(error))
+    """The driver says with one class that the connection or pool was closed under us, and that we called it wrongly.
+
+    A connection that broke while it was lent counts as released.
+    """
+    if isinstance(error, asyncpg.InterfaceError):
+        return "clos" in str(error) or "released back to the pool" in str(error)
+    return isinstance(error, _UNAVAILABLE)
 
 
 @contextmanager
@@ -165,13 +171,23 @@ async def connect(url: str, application_name: str = "somagent") -> Connection:
 
 
 async def _roll_back(connection: Connection) -> None:
-    """Leaves no transaction behind: a connection that cannot roll back is dropped."""
+    """Leaves no transaction behind: a connection that cannot roll back is dropped.
+
+    A request to cancel may reach the server before the statement it is for, which then runs on: that is not waited for.
+    """
     try:
-        await connection.execute("ROLLBACK")
+        async with asyncio.timeout(ROLLBACK_SECONDS):
+            await connection.execute("ROLLBACK")
     except asyncio.CancelledError:
-        connection.terminate()
+        _drop(connection)
         raise
     except (*_UNAVAILABLE, asyncpg.InterfaceError, asyncpg.PostgresError):
+        _drop(connection)
+
+
+def _drop(connection: Connection) -> None:
+    # One that broke has been taken back by the pool already, which the driver calls a misuse.
+    with suppress(asyncpg.InterfaceError):
         connection.terminate()
 
 
