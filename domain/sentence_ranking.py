@@ -128,13 +128,12 @@ def _scan(sources: Sequence[SourceText], wanted: frozenset[str], ignored: frozen
     for place, source in enumerate(sources):
         section, before, carried = nothing, nothing, nothing
         for start, end in sentences(source.text):
-            length, matches = 0, Counter[str]()
-            for term in terms.of(source.text, start, end):
-                length += 1
-                if term in wanted:
-                    matches[term] += 1
+            found = terms.of(source.text, start, end)
+            length = len(found)
             scan.total += 1
             scan.words += length
+            hits = [term for term in found if term in wanted]
+            matches = Counter(hits) if hits else nothing
             scan.frequency.update(matches.keys())
             quote = Quote(source, start, end)
             if _is_heading(quote):

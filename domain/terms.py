@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import Final
 
 from domain.stop_words import stop_words
@@ -57,21 +56,17 @@ def terms_of(folded: str) -> tuple[str, ...]:
     return (_stem(folded),)
 
 
-class Terms:
+class Terms(dict[str, tuple[str, ...]]):
     """Turns words into terms; remembers each word it has seen, so that a long text costs little."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[str, ...]] = {}
+    def __missing__(self, word: str) -> tuple[str, ...]:
+        """The terms of a word not seen before."""
+        terms = self[word] = terms_of(_fold(word))
+        return terms
 
-    def of(self, text: str, start: int, end: int) -> Iterator[str]:
+    def of(self, text: str, start: int, end: int) -> list[str]:
         """The terms of `text[start:end]`, in order."""
-        known = self._known
-        for match in _WORD.finditer(text, start, end):
-            word = match[0]
-            terms = known.get(word)
-            if terms is None:
-                terms = known[word] = terms_of(_fold(word))
-            yield from terms
+        return [term for word in _WORD.findall(text, start, end) for term in self[word]]
 
 
 def _fold(word: str) -> str:
