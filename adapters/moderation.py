@@ -176,14 +176,17 @@ def _windows(folded: Folded) -> Iterator[tuple[int, int]]:
 
 
 def _matches(search: Any, data: bytes) -> Iterator[tuple[int, int]]:
-    """Byte spans, `MAX_MATCHES` at most. The next search begins at a match's end: its right edge may be the next one's left."""
+    """Byte spans without blanks at their ends, `MAX_MATCHES` at most.
+
+    The next search begins at a match's end: its right edge may be the next one's left.
+    """
     position = 0
     for _ in range(MAX_MATCHES):
         match = search.search(data, position)
         if match is None:
             return
         start, position = match.span(1)
-        yield start, position
+        yield start, start + len(data[start:position].rstrip())
 
 
 def _to_the_end(spans: Iterator[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:

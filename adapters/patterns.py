@@ -105,4 +105,4 @@ def _set(text: str) -> str:
     lowered = re.sub(r"\\.|[^\\]", lambda part: part[0] if part[0][0] == "\\" else fold(part[0]).text, text, flags=re.DOTALL)
     if lowered.startswith("[^") or compile_re2(lowered).search("il") is None:
         return lowered
-    return f"{lowered[:-1]}il1]"
+    return f"(?:{lowered}|[il1])"
