@@ -16,7 +16,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     `stack.environment` holds their addresses; `stack.part("postgres")` is one of them, to be killed and started again. Its
     methods block: call them through `asyncio.to_thread` in an async test. A test that kills a part starts it before it ends.
     """
-    stack = EmbeddedStack(tmp_path_factory.mktemp("stack") / "home", time_skipping=True, durable=False, tied=True)
+    # Runs continue as new after a few turns, so that every test of a session may meet it.
+    config = {"limit.historyCount.suggestContinueAsNew": "150"}
+    home = tmp_path_factory.mktemp("stack") / "home"
+    stack = EmbeddedStack(home, time_skipping=True, durable=False, tied=True, dynamic_config=config)
     stack.start()
     yield stack
     stack.stop()

@@ -18,8 +18,11 @@ from opentelemetry import trace
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from adapters.constitution import constitution_hash, sign_constitution
 from adapters.postgres.connection import Pool, create_pool
+from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.identity import NewClient, create_client, ensure_tenant
+from adapters.signing import read_signing_key
 from api.app import create_app
 from api.services import Services
 from domain.names import Queue, Scope
@@ -27,6 +30,7 @@ from runtime.admin import serve
 from runtime.client import connect
 from runtime.settings import Settings
 from workers.composition import Activities, compose_gateway, compose_worker
+from workers.embedded.constitution import builtin
 from workers.embedded.stack import EmbeddedStack
 from workers.search_attributes import ensure_search_attributes
 from workers.worker import make_worker
@@ -109,24 +113,37 @@ def settings_of(stack: EmbeddedStack, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def live(
-    stack: EmbeddedStack, *, cached_workflows: int = 500, queues: tuple[Queue, ...] = tuple(Queue), **changes: Any
+    stack: EmbeddedStack,
+    *,
+    cached_workflows: int = 500,
+    queues: tuple[Queue, ...] = tuple(Queue),
+    sandbox: bool = True,
+    **changes: Any,
 ) -> AsyncIterator[Live]:
     """Gateway and workers with these settings changed; `queues` are those that are polled."""
     for name in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"):
         os.environ[name] = stack.environment[name]
     settings = settings_of(stack, **changes)
     async with AsyncExitStack() as exits:
-        client = await connect(settings)
+        client = await connect(settings, sandbox=sandbox)
         await ensure_search_attributes(client)
+        pool = await create_pool(stack.environment["DATABASE_URL"], 4, "tests")
+        exits.push_async_callback(pool.close)
+        await activate_constitution(stack, pool)
         parts = await exits.enter_async_context(compose_worker(settings))
         workers = [make_worker(client, queue, parts, cached_workflows=cached_workflows) for queue in queues]
         for worker in workers:
             await exits.enter_async_context(worker)
         services = await exits.enter_async_context(compose_gateway(settings, trace.NoOpTracer()))
-        pool = await create_pool(stack.environment["DATABASE_URL"], 4, "tests")
-        exits.push_async_callback(pool.close)
         port = await exits.enter_async_context(serve(create_app(services), "127.0.0.1", 0, drain_seconds=1))
         yield Live(settings, services, client, pool, parts, workers, f"http://127.0.0.1:{port}")
+
+
+async def activate_constitution(stack: EmbeddedStack, pool: Pool) -> None:
+    """The built-in constitution, signed with the stack's key, in force."""
+    document = builtin()
+    envelope = sign_constitution(document, read_signing_key(stack.keys.constitution))
+    await PostgresConstitutions(pool).activate(constitution_hash(document), document.version, envelope)
 
 
 async def until(condition: Any, seconds: float = 20.0, every: float = 0.05) -> Any:

@@ -30,14 +30,16 @@ CACHED_WORKFLOWS: Final = 500
 SLM_CALLS: Final = 50
 
 
-def make_worker(client: Client, queue: Queue, parts: Activities, *, cached_workflows: int = CACHED_WORKFLOWS) -> Worker:
-    """The worker of one queue. The client's plugin brings converter, sandbox and failure types."""
-    workflows: Sequence[type] = ()
-    activities: list[Any] = []
-    if queue is Queue.INTERACTIVE:
-        sessions, memory = parts.sessions, parts.memory
-        workflows = [SessionWorkflow]
-        activities = [
+def workflows_of(queue: Queue) -> Sequence[type]:
+    """The workflow types that run on a queue."""
+    return {Queue.INTERACTIVE: [SessionWorkflow], Queue.PLATFORM: [DocumentAddWorkflow, DocumentDeleteWorkflow]}.get(queue, [])
+
+
+def activities_of(queue: Queue, parts: Activities) -> list[Any]:
+    """The activities that run on a queue."""
+    sessions, memory, documents = parts.sessions, parts.memory, parts.documents
+    return {
+        Queue.INTERACTIVE: [
             sessions.open,
             sessions.queue,
             sessions.open_turn,
@@ -48,17 +50,20 @@ def make_worker(client: Client, queue: Queue, parts: Activities, *, cached_workf
             sessions.close,
             memory.recall,
             memory.remember,
-        ]
-    elif queue is Queue.SLM:
-        activities = [parts.slm.complete]
-    else:
-        workflows = [DocumentAddWorkflow, DocumentDeleteWorkflow]
-        activities = [parts.documents.add, parts.documents.delete]
+        ],
+        Queue.SLM: [parts.slm.complete],
+        Queue.PLATFORM: [documents.add, documents.delete],
+    }[queue]
+
+
+def make_worker(client: Client, queue: Queue, parts: Activities, *, cached_workflows: int = CACHED_WORKFLOWS) -> Worker:
+    """The worker of one queue. The client's plugin brings converter, sandbox and failure types."""
+    workflows = workflows_of(queue)
     return Worker(
         client,
         task_queue=queue.value,
         workflows=workflows,
-        activities=activities,
+        activities=activities_of(queue, parts),
         max_cached_workflows=cached_workflows if workflows else 0,
         max_concurrent_workflow_tasks=200,
         max_concurrent_activities=SLM_CALLS if queue is Queue.SLM else 100,

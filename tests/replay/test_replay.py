@@ -1,0 +1,43 @@
+"""Recorded histories replay on today's workflows, and the one that must not does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from runtime.plugin import somagent_plugin
+from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
+from workflows.sessions import SessionWorkflow
+
+HISTORIES = Path(__file__).parent / "histories"
+MUST_FAIL = "must_fail"
+CORPUS = sorted(path.stem for path in HISTORIES.glob("*.json") if path.stem != MUST_FAIL)
+
+
+def replayer() -> Replayer:
+    """Today's workflows, in the sandbox, as a worker runs them."""
+    return Replayer(workflows=[SessionWorkflow, DocumentAddWorkflow, DocumentDeleteWorkflow], plugins=[somagent_plugin(None)])
+
+
+def history(name: str) -> WorkflowHistory:
+    """A recorded history."""
+    return WorkflowHistory.from_json(f"recorded/{name}", (HISTORIES / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", CORPUS)
+async def test_recorded_history_replays(name: str) -> None:
+    await replayer().replay_workflow(history(name))
+
+
+def test_the_corpus_covers_every_workflow_type() -> None:
+    types = {history(name).events[0].workflow_execution_started_event_attributes.workflow_type.name for name in CORPUS}
+    assert types == {"session", "document.add", "document.delete"}
+
+
+async def test_a_history_with_one_activity_call_less_does_not_replay() -> None:
+    result = await replayer().replay_workflow(history(MUST_FAIL), raise_on_replay_failure=False)
+    assert isinstance(result.replay_failure, NondeterminismError)
