@@ -103,4 +103,4 @@ def test_html_built_to_exhaust_its_reader_is_refused_in_time() -> None:
     started = time.monotonic()
     with pytest.raises(Unprocessable, match="nested"):
         EXTRACTOR.extract(hostile.encode(), "text/html")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 45

