@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import structlog
 from limits import RateLimitItemPerMinute
@@ -24,9 +24,20 @@ from domain.ports.rate_limits import Quota
 _PAUSE_SECONDS: Final = 5.0
 _TIMEOUT_SECONDS: Final = 1.0
 _CONNECTIONS: Final = 8
+_RECKONING_SECONDS: Final = 0.5
+_PLENTY: Final = 100
+_MAX_REMEMBERED: Final = 4096
 _PREFIX: Final = "somagent-limit"
 
 log = structlog.get_logger("adapters.rate_limit")
+
+
+class _Left(NamedTuple):
+    """What was left of a limit when the store was last asked. Only shown: what is allowed the store says each time."""
+
+    remaining: int
+    reset_at: float
+    until: float
 
 
 class _Client(Protocol):
@@ -53,6 +64,7 @@ class EdgeRateLimiter:
         self._asked_again_at = 0.0
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._clock = clock
+        self._left: dict[tuple[str, str], _Left] = {}
         if redis_url is not None:
             self._redis = RedisStorage(
                 redis_url,
@@ -114,8 +126,19 @@ class EdgeRateLimiter:
     ) -> Quota:
         item = RateLimitItemPerMinute(per_minute)
         allowed = await (limiter.hit if counts else limiter.test)(item, bucket, key)
-        reset_at, remaining = await limiter.get_window_stats(item, bucket, key)
-        seconds = max(1, math.ceil(reset_at - self._clock()))
-        return Quota(
-            allowed=allowed, limit=per_minute, remaining=max(0, remaining) if allowed else 0, reset_seconds=min(60, seconds)
-        )
+        left = self._reckoned(bucket, key) if counts and allowed else None
+        if left is None:
+            reset_at, remaining = await limiter.get_window_stats(item, bucket, key)
+            left = _Left(remaining if allowed else 0, reset_at, self._clock() + _RECKONING_SECONDS)
+        if len(self._left) >= _MAX_REMEMBERED:
+            self._left.clear()
+        self._left[bucket, key] = left
+        seconds = math.ceil(left.reset_at - time.time())
+        return Quota(allowed=allowed, limit=per_minute, remaining=left.remaining, reset_seconds=min(60, max(1, seconds)))
+
+    def _reckoned(self, bucket: str, key: str) -> _Left | None:
+        """What is left by our own reckoning, which saves a round trip; None when it is time to ask, or little is left."""
+        left = self._left.get((bucket, key))
+        if left is None or left.until <= self._clock() or left.remaining <= _PLENTY:
+            return None
+        return left._replace(remaining=left.remaining - 1)

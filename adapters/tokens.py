@@ -7,6 +7,7 @@ what a token's header asks for is never a choice.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -29,6 +30,7 @@ ALGORITHM: Final = "EdDSA"
 TYPE: Final = "at+jwt"
 LEEWAY_SECONDS: Final = 5
 MAX_TOKEN_CHARACTERS: Final = 8192
+_MAX_REMEMBERED: Final = 4096
 _CURVE: Final = "Ed25519"
 _OWN_CLAIMS: Final = frozenset(
     {"iss", "aud", "exp", "iat", "sub", "client_id", "jti", "scope", "tenant", "constitution_hash", "act"}
@@ -65,6 +67,7 @@ class JoseTokens:
         self._audience = audience
         self._lifetime = lifetime_seconds
         self._clock = clock
+        self._verified: dict[bytes, tuple[float, Actor]] = {}
 
     @classmethod
     def from_file(cls, path: Path, *, issuer: str, audience: str, lifetime_seconds: int) -> JoseTokens:
@@ -110,9 +113,23 @@ class JoseTokens:
         return jwt.encode(header, content, self._signing, registry=self._registry), self._lifetime
 
     def verify(self, token: str) -> Actor:
-        """The claims as an Actor. Raises Unauthenticated, saying what is wrong with the token but never quoting it."""
+        """The claims as an Actor. Raises Unauthenticated, saying what is wrong with the token but never quoting it.
+
+        What was verified is remembered by the token's digest until it expires: a signature does not change its mind."""
         if len(token) > MAX_TOKEN_CHARACTERS or _COMPACT.match(token) is None:
             raise _invalid("is not a signed JWT")
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._verified.get(digest)
+        if known is not None and known[0] + LEEWAY_SECONDS > self._clock():
+            return known[1]
+        actor, expires = self._verify(token)
+        if len(self._verified) >= _MAX_REMEMBERED:
+            self._verified.clear()
+        self._verified[digest] = (expires, actor)
+        return actor
+
+    def _verify(self, token: str) -> tuple[Actor, float]:
+        """The actor, and when the token expires."""
         try:
             decoded = jwt.decode(token, self._keys, registry=self._registry)
         except (JoseError, ValueError, TypeError, KeyError, RecursionError):
@@ -120,26 +137,28 @@ class JoseTokens:
         if decoded.header.get("typ") not in (TYPE, f"application/{TYPE}") or "kid" not in decoded.header:
             raise _invalid("is no access token")
         claims: dict[str, Any] = decoded.claims
-        self._check_times(claims)
+        expires = self._check_times(claims)
         if claims.get("iss") != self._issuer:
             raise _invalid("comes from another issuer")
         audience: Any = claims.get("aud")
         if self._audience not in (cast("list[Any]", audience) if isinstance(audience, list) else [audience]):
             raise _invalid("is meant for another audience")
-        return _actor(claims)
+        return _actor(claims), expires
 
     def jwks(self) -> dict[str, Any]:
         """The public keys (RFC 7517)."""
         keys = self._keys.as_dict(private=False)["keys"]
         return {"keys": [{**key, "use": "sig", "alg": ALGORITHM} for key in keys]}
 
-    def _check_times(self, claims: dict[str, Any]) -> None:
+    def _check_times(self, claims: dict[str, Any]) -> float:
+        """When it expires."""
         now = self._clock()
         issued, expires = _time(claims.get("iat")), _time(claims.get("exp"))
         if expires + LEEWAY_SECONDS <= now:
             raise _invalid("has expired")
         if issued - LEEWAY_SECONDS > now:
             raise _invalid("is not valid yet")
+        return expires
 
 
 def generate_signing_key() -> dict[str, Any]:

@@ -45,7 +45,8 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.services = services
     for router in ROUTERS:
-        app.include_router(router)
+        # Instead of include_router, which would match every path twice; our routers add nothing to their routes.
+        app.router.routes.extend(router.routes)
     install_problem_handlers(app, services.settings.public_url)
     app.add_middleware(Edge, services=services)
     return app

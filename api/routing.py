@@ -33,7 +33,7 @@ class BodyLimit:
 
     size: int
 
-    def __call__(self) -> None:
+    async def __call__(self) -> None:
         """Nothing to do: the route reads the mark."""
 
 

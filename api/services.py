@@ -56,5 +56,5 @@ class Services:
 
 
 def services_of(request: HTTPConnection) -> Services:
-    """The services of the application that answers; a FastAPI dependency."""
+    """The services of the application that answers."""
     return cast(Services, request.app.state.services)

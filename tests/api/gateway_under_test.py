@@ -140,7 +140,7 @@ async def running_gateway(stack: EmbeddedStack, pool: Pool, settings: dict[str, 
         }
         services = Services(**(values | replaced))
         app = create_app(services)
-        app.include_router(edge_routes)
+        app.router.routes.extend(edge_routes.routes)
         app.state.work = Work()
         port = await exits.enter_async_context(serve(app, "127.0.0.1", 0))
         yield Gateway(f"http://127.0.0.1:{port}", app, services, pool, app.state.work)

@@ -55,10 +55,19 @@ async def test_buckets_are_apart_and_looking_costs_nothing(limiters: list[EdgeRa
     key = uuid.uuid4().hex
     for _ in range(10):
         seen = await limiters[0].peek("client", key, 5)
-        assert (seen.allowed, seen.remaining) == (True, 5)
+        assert (seen.allowed, seen.remaining, seen.reset_seconds) == (True, 5, 1)
     await taken(limiters[0], key, 5)
     assert not (await limiters[0].peek("client", key, 5)).allowed
     assert (await limiters[0].take("other", key, 5)).allowed
+
+
+async def test_what_is_shown_between_two_questions_is_reckoned(limiters: list[EdgeRateLimiter], clock: Clock) -> None:
+    key = uuid.uuid4().hex
+    assert [(await limiters[0].take("client", key, 200)).remaining for _ in range(3)] == [199, 198, 197]
+    assert (await limiters[1].take("client", key, 200)).remaining == 196
+    assert (await limiters[0].take("client", key, 200)).remaining == 196
+    clock.now += 0.5
+    assert (await limiters[0].take("client", key, 200)).remaining == 194
 
 
 async def test_many_at_once_get_no_more_than_the_limit(limiters: list[EdgeRateLimiter]) -> None:

@@ -219,6 +219,18 @@ def test_expiry_allows_five_seconds_and_no_more() -> None:
         make({"keys": [key]}, clock).verify(token)
 
 
+def test_a_token_that_was_seen_expires_all_the_same() -> None:
+    clock = Clock()
+    tokens = make(clock=clock)
+    token = mint(tokens)
+    assert tokens.verify(token) is tokens.verify(token)
+    clock.now = NOW + 904.9
+    assert tokens.verify(token)
+    clock.now = NOW + 905
+    with pytest.raises(Unauthenticated, match="expired"):
+        tokens.verify(token)
+
+
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
 def test_one_changed_byte_anywhere_is_refused(position: int, change: int) -> None:
     token = mint(TOKENS)
