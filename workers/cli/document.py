@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from domain.errors import InvalidRequest, TooLarge
 from workers.cli.environment import show_json
 from workers.cli.options import TENANT, AfterOption, JsonOption, KeyOption, LimitOption, TenantOption
 
@@ -120,7 +120,7 @@ def delete(
 def _media_type(file: Path) -> str:
     found = _MEDIA_TYPES.get(file.suffix.lower())
     if found is None:
-        raise UnsupportedMediaType(f"A {file.suffix} file is no known text; if it is one, say so with --media-type text/plain.")
+        raise InvalidRequest(f"A {file.suffix} file is no known text; if it is one, say so with --media-type text/plain.")
     return found
 
 
