@@ -43,6 +43,7 @@ _UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # connected to what was the primary
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,  # the server said goodbye to an idle connection, which breaks the driver's own state
 )
 
 
