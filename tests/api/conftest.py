@@ -12,6 +12,7 @@ import httpx2
 import pytest
 import structlog
 from gateway_under_test import Gateway, StartGateway, running_gateway
+from live import activate_constitution
 
 from adapters.postgres.connection import Pool, create_pool
 from runtime.logs import configure_logs
@@ -44,6 +45,7 @@ async def api_pool(stack: EmbeddedStack) -> AsyncIterator[Pool]:
 @pytest.fixture(scope="session")
 async def gateway(stack: EmbeddedStack, api_pool: Pool) -> AsyncIterator[Gateway]:
     """The gateway that tests share."""
+    await activate_constitution(stack, api_pool)
     async with running_gateway(stack, api_pool, {}) as gateway:
         yield gateway
 

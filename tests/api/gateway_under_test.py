@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,38 +15,19 @@ import httpx2
 from edge_routes import Work
 from edge_routes import router as edge_routes
 from fastapi import FastAPI
+from live import PUBLIC_URL, settings_of
 from opentelemetry import trace
-from temporalio.client import Client
 
-from adapters.postgres.blobs import PostgresBlobs
-from adapters.postgres.connection import Pool, create_pool
-from adapters.postgres.documents import PostgresDocuments
-from adapters.postgres.events import PostgresEvents
-from adapters.postgres.idempotency import PostgresClaims
-from adapters.postgres.identity import NewClient, PostgresClientDirectory, PostgresStanding, create_client, ensure_tenant
-from adapters.postgres.notices import Notices
-from adapters.postgres.session_reads import PostgresSessionReads
-from adapters.rate_limit import EdgeRateLimiter
-from adapters.tokens import JoseTokens
+from adapters.postgres.connection import Pool
+from adapters.postgres.identity import NewClient, PostgresStanding, create_client, ensure_tenant
 from api.app import create_app
 from api.services import Services
-from domain.constitution import ActiveConstitution
-from domain.errors import ConstitutionUnavailable
 from domain.names import Scope
 from runtime.admin import serve
-from runtime.metrics import HttpMetrics, new_registry
-from runtime.settings import Settings
+from workers.composition import compose_gateway
 from workers.embedded.stack import EmbeddedStack
-from workers.probes import gateway_probes
 
-PUBLIC_URL = "https://gateway.example"
-
-
-class NoConstitution:
-    """Implements `ConstitutionSource` as an installation does that has none yet."""
-
-    async def current(self) -> ActiveConstitution:
-        raise ConstitutionUnavailable("No constitution is stored yet; store one.")
+__all__ = ["PUBLIC_URL", "Gateway", "StartGateway", "eventually", "running_gateway"]
 
 
 @dataclass
@@ -87,12 +70,6 @@ StartGateway = Callable[..., Awaitable[Gateway]]
 """The fixture `start_gateway`: settings as a dictionary, services by name."""
 
 
-def settings_of(stack: EmbeddedStack, **changes: Any) -> Settings:
-    """The settings a process would read from the stack's environment."""
-    known = {name.lower(): value for name, value in stack.environment.items() if name.lower() in Settings.model_fields}
-    return Settings(**({"public_url": PUBLIC_URL} | known | changes))
-
-
 async def eventually(look: Callable[[], Awaitable[object]], wanted: object, seconds: float = 20) -> None:
     """Looks until it sees that; fails after that time, saying what it saw last."""
     deadline = asyncio.get_running_loop().time() + seconds
@@ -103,44 +80,15 @@ async def eventually(look: Callable[[], Awaitable[object]], wanted: object, seco
 
 @asynccontextmanager
 async def running_gateway(stack: EmbeddedStack, pool: Pool, settings: dict[str, Any], **replaced: Any) -> AsyncIterator[Gateway]:
-    """A gateway with changed settings and replaced services."""
-    configured = settings_of(stack, **settings)
-    async with AsyncExitStack() as exits:
-        token_pool = await create_pool(stack.environment["DATABASE_TOKEN_URL"], 2, "api-tests")
-        exits.push_async_callback(token_pool.close)
-        redis_url = configured.redis_url.get_secret_value() if configured.redis_url else None
-        limiter = EdgeRateLimiter(redis_url)
-        exits.push_async_callback(limiter.aclose)
-        notices = Notices(stack.environment["DATABASE_URL"])
-        exits.push_async_callback(notices.close)
-        events = PostgresEvents(pool, notices)
-        temporal = await Client.connect(
-            stack.environment["TEMPORAL_ADDRESS"], namespace=stack.environment["TEMPORAL_NAMESPACE"], lazy=True
-        )
-        constitution = NoConstitution()
-        assert configured.signing_key_file is not None
-        values: dict[str, Any] = {
-            "settings": configured,
-            "temporal": temporal,
-            "tokens": JoseTokens.from_file(
-                configured.signing_key_file, issuer=PUBLIC_URL, audience="somagent", lifetime_seconds=900
-            ),
-            "clients": PostgresClientDirectory(token_pool),
-            "standing": PostgresStanding(pool, memory_seconds=0),
-            "claims": PostgresClaims(pool),
-            "constitution": constitution,
-            "blobs": PostgresBlobs(pool),
-            "sessions": PostgresSessionReads(pool, events.wait),
-            "documents": PostgresDocuments(pool),
-            "events": events,
-            "rate_limiter": limiter,
-            "probes": gateway_probes(pool, temporal, limiter, constitution),
-            "metrics": HttpMetrics(new_registry()),
-            "tracer": trace.NoOpTracer(),
-        }
-        services = Services(**(values | replaced))
+    """A gateway from the real composition root, with changed settings and replaced services. It asks whether a client still
+    stands every time, unless `standing` is replaced."""
+    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"):
+        os.environ[name] = stack.environment[name]
+    configured = settings_of(stack, **({"rate_limit_per_minute": 1200} | settings))
+    async with compose_gateway(configured, trace.NoOpTracer()) as composed:
+        services = dataclasses.replace(composed, **({"standing": PostgresStanding(pool, memory_seconds=0)} | replaced))
         app = create_app(services)
         app.router.routes.extend(edge_routes.routes)
         app.state.work = Work()
-        port = await exits.enter_async_context(serve(app, "127.0.0.1", 0))
-        yield Gateway(f"http://127.0.0.1:{port}", app, services, pool, app.state.work)
+        async with serve(app, "127.0.0.1", 0) as port:
+            yield Gateway(f"http://127.0.0.1:{port}", app, services, pool, app.state.work)

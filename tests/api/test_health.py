@@ -14,6 +14,9 @@ from domain.errors import DependencyUnavailable
 from runtime.admin import admin_app, serve
 from workers.embedded.stack import EmbeddedStack
 
+NOWHERE = "http://127.0.0.1:9/constitution"
+"""Nothing listens on the discard port."""
+
 
 async def well() -> None:
     """A probe of something that answers."""
@@ -30,9 +33,17 @@ async def hanging() -> None:
 async def test_each_dependency_is_named(http: httpx2.AsyncClient) -> None:
     answer = await http.get("/readyz")
     states = {name: found["status"] for name, found in answer.json()["dependencies"].items()}
-    assert states == {"postgres": "ok", "temporal": "ok", "constitution": "failed", "redis": "ok"}
-    assert answer.json()["dependencies"]["constitution"]["reason"] == "constitution-unavailable"
+    assert states == {"postgres": "ok", "temporal": "ok", "constitution": "ok", "redis": "ok"}
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+async def test_without_a_constitution_it_is_not_ready(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway({"constitution_url": NOWHERE, "redis_url": None})
+    async with gateway.http() as http:
+        answer = await http.get("/readyz")
     assert answer.status_code == 503
+    assert answer.json()["dependencies"]["constitution"]["reason"] == "constitution-unavailable"
+    assert "redis" not in answer.json()["dependencies"]
 
 
 async def test_what_is_needed_fails_and_what_is_not_degrades(start_gateway: StartGateway) -> None:

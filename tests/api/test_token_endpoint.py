@@ -50,6 +50,19 @@ async def test_credentials_buy_a_token(gateway: Gateway, http: httpx2.AsyncClien
     assert whoami.json()["jti"] == actor.jti
 
 
+async def test_a_token_names_the_constitution_where_there_is_one(
+    start_gateway: StartGateway, gateway: Gateway, http: httpx2.AsyncClient, client: NewClient
+) -> None:
+    headers = basic(client.client_id, client.secret)
+    token = (await http.post(PATH, data=GRANT, headers=headers)).json()["access_token"]
+    in_force = await gateway.services.constitution.current()
+    assert gateway.services.tokens.verify(token).constitution_hash == in_force.hash
+    without = await start_gateway({"constitution_url": "http://127.0.0.1:9/", "redis_url": None})
+    async with without.http() as other:
+        token = (await other.post(PATH, data=GRANT, headers=headers)).json()["access_token"]
+    assert without.services.tokens.verify(token).constitution_hash is None
+
+
 async def test_fewer_scopes_may_be_asked_for_and_never_more(http: httpx2.AsyncClient, client: NewClient) -> None:
     headers = basic(client.client_id, client.secret)
     answer = await http.post(PATH, data=GRANT | {"scope": "session:read session:read"}, headers=headers)
