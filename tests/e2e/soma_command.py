@@ -36,8 +36,10 @@ class Soma:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.home = directory / "home"
+        # A space, as in many a user's path.
+        self.home = directory / "a home"
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(_CONFIGURING)}
+        self._started: list[subprocess.Popen[str]] = []
         self.env |= {"SOMA_HOME": str(self.home), "PYTHONPATH": str(ROOT)}
         self.ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         run = self.home / "run"
@@ -64,7 +66,7 @@ class Soma:
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Run a command beside the test."""
-        return subprocess.Popen[str](
+        process = subprocess.Popen[str](
             [sys.executable, "-m", "workers.cli.main", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -73,6 +75,8 @@ class Soma:
             cwd=self.directory,
             text=True,
         )
+        self._started.append(process)
+        return process
 
     def ok(self, *arguments: str, timeout: float = 120) -> str:
         """Run a command that must succeed; returns what it printed."""
@@ -83,6 +87,14 @@ class Soma:
     def state(self) -> dict[str, Any]:
         """What the supervisor wrote down."""
         return json.loads((self.home / "run" / "state.json").read_text())
+
+    @property
+    def phase(self) -> str:
+        """How far the stack is; empty before its supervisor wrote anything."""
+        try:
+            return str(self.state()["phase"])
+        except FileNotFoundError:
+            return ""
 
     def pid(self, name: str) -> int:
         """The pid of a supervised process, or of the supervisor."""
@@ -109,6 +121,11 @@ class Soma:
 
     def clean(self) -> None:
         """End whatever a failed test left."""
+        for started in self._started:
+            started.kill()
+            started.wait()
+            if started.stdout is not None:
+                started.stdout.close()
         if self.processes():
             self("down")
         for process in self.processes():

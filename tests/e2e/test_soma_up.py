@@ -59,6 +59,15 @@ async def test_up_status_logs_down(soma: Soma) -> None:
     lines = [json.loads(line) for line in soma.ok("logs", "--json", "-n", "5").splitlines()]
     assert {"supervisor", "valkey"} <= {line["part"] for line in lines}
     assert soma("logs", "nobody").returncode == 1
+    following = soma.start("logs", "supervisor", "--follow", "-n", "1")
+    assert following.stdout is not None
+    with following.stdout:
+        assert '"serving"' in following.stdout.readline()
+        with (soma.home / "logs" / "supervisor.log").open("a") as log:
+            log.write('{"event": "a new line"}\n')
+        assert "a new line" in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 0
 
     assert "soma_app_login" in soma.ok("migrate")
     again = soma("up", "--servers-only")
@@ -131,7 +140,7 @@ def test_a_taken_port_is_reported_and_another_one_kept(soma: Soma) -> None:
         taken = int(stranger.getsockname()[1])
         (soma.home / "run" / "ports.json").write_text(json.dumps({**soma.ports, "valkey": taken}))
         up = soma.start("up", "--servers-only")
-        eventually(lambda: (soma.home / "run" / "env").exists() and soma.state()["phase"] == "ready", seconds=60)
+        eventually(lambda: soma.phase == "ready", seconds=60)
         chosen = soma.state()["ports"]["valkey"]
         assert chosen != taken
         up.send_signal(signal.SIGINT)

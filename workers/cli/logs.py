@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_format
+import sys
 import time
 from typing import Annotated
 
@@ -44,11 +46,14 @@ def logs(
     for each in chosen:
         for line in tail(directory / f"{each}.log", lines):
             _show(each, line, alone=name is not None, as_json=json)
-    while follow:
-        for each, follower in followers.items():
-            for line in follower.read():
-                _show(each, line, alone=name is not None, as_json=json)
-        time.sleep(_POLL_SECONDS)
+    # Ctrl-C is how following ends, not a failure.
+    with contextlib.suppress(KeyboardInterrupt):
+        while follow:
+            for each, follower in followers.items():
+                for line in follower.read():
+                    _show(each, line, alone=name is not None, as_json=json)
+            sys.stdout.flush()
+            time.sleep(_POLL_SECONDS)
 
 
 def _show(name: str, line: str, *, alone: bool, as_json: bool) -> None:

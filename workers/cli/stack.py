@@ -64,7 +64,7 @@ def up(
     talk = _quiet if background else Talk()
     supervisor = Supervisor(lambda: make_plan(where, services=() if servers_only else SERVICES), RunDirectory(where), talk)
     show = Tour(stop_after=once) if tour or once else None
-    supervisor.run(show.begin if show else None)
+    supervisor.run(show)
     if once and show:
         raise typer.Exit(show.code if show.code is not None else FAILED)
 
@@ -116,17 +116,28 @@ class Tour:
         self._stop_after = stop_after
         self._process: subprocess.Popen[bytes] | None = None
 
-    def begin(self, plan: Plan) -> Callable[[], bool]:
-        """Start it with the stack's environment; returns what says whether to stop serving."""
+    def begin(self, plan: Plan) -> None:
+        """Start it with the stack's environment."""
         from workers.embedded.services import process_environment, soma_command
 
         self._process = subprocess.Popen[bytes](soma_command("tour"), env=process_environment(plan.environment))
-        return self._ended
 
-    def _ended(self) -> bool:
+    def over(self) -> bool:
+        """Whether the tour has ended and was all that was wanted."""
         if self._process and self.code is None:
             self.code = self._process.poll()
         return self._stop_after and self.code is not None
+
+    def end(self) -> None:
+        """End it in order, after five seconds by force."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _detach(*, servers_only: bool, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from domain.errors import Conflict, DependencyUnavailable, DomainError
 from workers.embedded.logs import Journal, rotate
@@ -36,8 +36,24 @@ class Stopped(Exception):
     """A signal asked us to stop."""
 
 
+class Guest(Protocol):
+    """A process that runs on the stack for a while, as the tour does."""
+
+    def begin(self, plan: Plan) -> None:
+        """Start it; everything serves."""
+        ...
+
+    def over(self) -> bool:
+        """Whether the stack is to stop because of it; asked after each wake-up, the end of a child being one."""
+        ...
+
+    def end(self) -> None:
+        """End it if it runs; the stack stops next."""
+        ...
+
+
 class Supervisor:
-    """Runs a plan until a signal (SIGINT, SIGTERM) or `until` ends it."""
+    """Runs a plan until a signal (SIGINT, SIGTERM, SIGHUP) or its guest ends it."""
 
     def __init__(self, plan_for: Callable[[], Plan], run: RunDirectory, tell: Callable[..., None]) -> None:
         """`plan_for` makes the plan once the lock is held; `tell(event, **members)` shows progress to a person."""
@@ -54,8 +70,8 @@ class Supervisor:
         self._plan: Plan | None = None
         self._looked = 0.0
 
-    def run(self, until: Callable[[Plan], Callable[[], bool]] | None = None) -> None:
-        """Start all, serve, stop all. With `until`, its result is asked after each wake-up and ends the serving when True.
+    def run(self, guest: Guest | None = None) -> None:
+        """Start all, serve, stop all. A `guest` begins once all serves; the serving ends when it is `over()`.
 
         Raises Conflict when this home is supervised already, DependencyUnavailable when something did not start.
         """
@@ -65,8 +81,9 @@ class Supervisor:
         with self._signals():
             try:
                 self._start()
-                finished = until(self._plan) if until and self._plan else _not_yet
-                while not finished():
+                if guest and self._plan:
+                    guest.begin(self._plan)
+                while guest is None or not guest.over():
                     self._turn()
             except Stopped:
                 self._tell("stopping")
@@ -75,6 +92,8 @@ class Supervisor:
                 self._tell("failed", level="error", part=self._culprit, reason=error.detail)
                 raise
             finally:
+                if guest:
+                    guest.end()
                 self._stop()
                 self._run.unlock()
 
@@ -221,10 +240,6 @@ class Supervisor:
 
 def _ignore(_: int, __: FrameType | None) -> None:
     """A handler that does nothing, so that the signal only wakes us."""
-
-
-def _not_yet() -> bool:
-    return False
 
 
 @cache
