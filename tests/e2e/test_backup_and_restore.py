@@ -6,8 +6,13 @@ import asyncio
 import json
 
 import asyncpg
+import pytest
 from soma_command import Soma
 from temporalio.client import Client
+
+# Each command is a process of its own, and two cores may be shared with other tests.
+pytestmark = pytest.mark.timeout(400)
+
 
 WRITES_BEFORE = 5
 

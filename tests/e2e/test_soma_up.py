@@ -18,6 +18,9 @@ from temporalio.client import Client, WorkflowExecutionStatus
 
 from workers.embedded.stack import EmbeddedStack
 
+# Each command is a process of its own, and two cores may be shared with other tests.
+pytestmark = pytest.mark.timeout(400)
+
 
 def kill_supervisor(soma: Soma) -> None:
     """SIGKILL, and wait until the kernel has freed its lock."""
@@ -140,7 +143,7 @@ def test_a_taken_port_is_reported_and_another_one_kept(soma: Soma) -> None:
         taken = int(stranger.getsockname()[1])
         (soma.home / "run" / "ports.json").write_text(json.dumps({**soma.ports, "valkey": taken}))
         up = soma.start("up", "--servers-only")
-        eventually(lambda: soma.phase == "ready", seconds=60)
+        eventually(lambda: soma.phase == "ready", seconds=150)
         chosen = soma.state()["ports"]["valkey"]
         assert chosen != taken
         up.send_signal(signal.SIGINT)
