@@ -33,6 +33,7 @@ def model(fake: FakeOpenAI, seconds: float = 10.0) -> OpenAICompatibleModel:
 
 async def test_an_answer_with_its_usage_and_the_model_that_gave_it() -> None:
     async with FakeOpenAI(api_key="sk-secret") as fake:
+        fake.version = "-2026-11-01"
         adapter = model(fake)
         said = await adapter.complete(request())
         await adapter.close()

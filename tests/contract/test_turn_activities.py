@@ -166,6 +166,7 @@ async def test_a_repeated_attempt_finds_the_answer_and_asks_nobody(
     rows: SessionRows, vendor: FakeOpenAI, remote: OpenAICompatibleModel
 ) -> None:
     turns = Turns(rows, remote)
+    vendor.version = "-2026-11-01"
     call = await turns.call("two words")
     first = await turns.run(call)
     assert await turns.run(call, 2) == first

@@ -65,7 +65,10 @@ def _tokens(text: str) -> int:
 
 
 class FakeOpenAI(LoopbackServer):
-    """`modes` (a deque) are used up one a call, before `mode` holds. `by_key` counts calls per Idempotency-Key."""
+    """`modes` (a deque) are used up one a call, before `mode` holds. `by_key` counts calls per Idempotency-Key.
+
+    `version` is what the answering model's name has beyond that of the model asked for, as vendors do.
+    """
 
     def __init__(
         self, *, mode: Mode = "ok", latency: float = 60.0, retry_after: str = "1", api_key: str | None = None, port: int = 0
@@ -75,6 +78,7 @@ class FakeOpenAI(LoopbackServer):
         self.latency = latency
         self.retry_after = retry_after
         self.api_key = api_key
+        self.version = ""
         self.calls: list[Call] = []
         self._arrivals = threading.Condition()
         self._released = False
@@ -190,7 +194,7 @@ class FakeOpenAI(LoopbackServer):
             "id": f"chatcmpl-{len(self.calls)}",
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": f"{body.get('model')}-2026-11-01",
+            "model": f"{body.get('model')}{self.version}",
             "choices": [] if mode == "empty" else [choice],
             "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
         }
