@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
 
 import pytest
 from fakes.kafka_cluster import KafkaCluster
-from fakes.kafka_reader import KafkaReader, Record, first_times
+from outbox_writer import OutboxWriter
 from relay_process import RelayProcess, eventually
 
-from adapters.postgres.connection import Pool, connect, create_pool, tenant_transaction
-from adapters.postgres.outbox import event_of, insert_events
-from domain.event_data import TurnCancelled
-from domain.events import NewEvent
-from domain.ids import Prefix
+from adapters.postgres.connection import Pool, connect, create_pool
 from domain.names import Topic
-from runtime.ids import new_id
 from workers.embedded.stack import EmbeddedStack
 
 TOPICS = {topic.value: 3 for topic in Topic}
@@ -38,57 +31,12 @@ async def relay_pool(stack: EmbeddedStack) -> AsyncIterator[Pool]:
     await pool.close()
 
 
-class Writer:
-    """Writes events on turns of a few sessions of one tenant."""
-
-    def __init__(self, pool: Pool, sessions: int = 5) -> None:
-        self.pool = pool
-        self.tenant = f"t-{uuid4().hex[:12]}"
-        self.sessions = [new_id(Prefix.SESSION) for _ in range(sessions)]
-        self.written: dict[str, list[str]] = defaultdict(list)
-
-    async def write(self, rounds: int = 4) -> None:
-        async def session(subject: str) -> None:
-            for _ in range(rounds):
-                events = [self._event(subject) for _ in range(2)]
-                async with tenant_transaction(self.pool, self.tenant) as connection:
-                    await insert_events(connection, self.tenant, events)
-                self.written[f"{self.tenant}/{subject}"] += [event.event_id for event in events]
-
-        await asyncio.gather(*(session(subject) for subject in self.sessions))
-
-    def _event(self, subject: str) -> NewEvent:
-        return event_of(TurnCancelled(session_id=subject, turn_id=new_id(Prefix.TURN), seq=1))
-
-    @property
-    def ids(self) -> set[str]:
-        return {event_id for ids in self.written.values() for event_id in ids}
-
-    async def read(self, kafka: KafkaCluster) -> list[Record]:
-        """All records of this tenant, once every event is among them."""
-
-        def read() -> list[Record]:
-            with KafkaReader(kafka.bootstrap, list(TOPICS)) as reader:
-                return [record for record in reader.take_ids(self.ids, 40) if record.key.startswith(f"{self.tenant}/")]
-
-        return await asyncio.to_thread(read)
-
-    async def check(self, kafka: KafkaCluster) -> list[Record]:
-        """Each event once after repeats are dropped, and in order within its key. All records, repeats included."""
-        records = await self.read(kafka)
-        found: dict[str, list[str]] = defaultdict(list)
-        for record in first_times(records):
-            found[record.key].append(record.event_id)
-        assert found == self.written
-        return records
-
-
 async def test_everything_arrives_once_and_in_order(stack: EmbeddedStack, kafka: KafkaCluster, relay_pool: Pool) -> None:
-    writer = Writer(relay_pool)
+    writer = OutboxWriter(relay_pool)
     await writer.write()
     with RelayProcess(stack.environment, kafka.bootstrap) as relay:
         await writer.write()
-        records = await writer.check(kafka)
+        records = await writer.check(kafka.bootstrap)
         assert len(records) == len(writer.ids)
         assert {record.topic for record in records} == {"session.events"}
         await asyncio.to_thread(eventually, lambda: relay.metric("somagent_relay_backlog_events") == 0)
@@ -99,33 +47,33 @@ async def test_everything_arrives_once_and_in_order(stack: EmbeddedStack, kafka:
 
 
 async def test_an_outage_delays_and_never_loses(stack: EmbeddedStack, kafka: KafkaCluster, relay_pool: Pool) -> None:
-    writer = Writer(relay_pool)
+    writer = OutboxWriter(relay_pool)
     with RelayProcess(stack.environment, kafka.bootstrap) as relay:
         await writer.write()
-        await writer.check(kafka)
+        await writer.check(kafka.bootstrap)
         await asyncio.to_thread(kafka.down)
         await writer.write()
         await asyncio.to_thread(eventually, lambda: relay.metric("somagent_relay_backlog_events") >= 40)
         assert await asyncio.to_thread(relay.serves)
         await asyncio.to_thread(kafka.up)
-        await writer.check(kafka)
+        await writer.check(kafka.bootstrap)
         await asyncio.to_thread(eventually, lambda: relay.metric("somagent_relay_backlog_events") == 0)
 
 
 async def test_killed_between_publishing_and_advancing_it_repeats_the_same_events(
     stack: EmbeddedStack, kafka: KafkaCluster, relay_pool: Pool
 ) -> None:
-    writer = Writer(relay_pool)
+    writer = OutboxWriter(relay_pool)
     holder = await connect(stack.environment["DATABASE_RELAY_URL"], "tests-holder")
     try:
         with RelayProcess(stack.environment, kafka.bootstrap) as relay:
             await writer.write(1)
-            await writer.check(kafka)
+            await writer.check(kafka.bootstrap)
             # With the table locked the relay can publish and cannot advance. A row's lock would take a transaction id, below
             # which alone events are read.
             await holder.execute("BEGIN; LOCK TABLE relay_positions IN SHARE MODE")
             await writer.write(2)
-            await writer.check(kafka)
+            await writer.check(kafka.bootstrap)
             await asyncio.to_thread(relay.kill9)
         # Its statement still waits for the lock on the server, and would go through once that is free.
         ended = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'somagent-relay'"
@@ -134,10 +82,10 @@ async def test_killed_between_publishing_and_advancing_it_repeats_the_same_event
     finally:
         await holder.close()
     with RelayProcess(stack.environment, kafka.bootstrap):
-        last = Writer(relay_pool)
+        last = OutboxWriter(relay_pool)
         await last.write(1)
-        await last.check(kafka)
-    records = await writer.check(kafka)
+        await last.check(kafka.bootstrap)
+    records = await writer.check(kafka.bootstrap)
     repeated = len(records) - len(writer.ids)
     assert repeated >= 2
     assert len({(record.headers["ce_source"], record.event_id) for record in records}) == len(writer.ids)
@@ -148,24 +96,24 @@ async def test_killed_between_publishing_and_advancing_it_repeats_the_same_event
 async def test_a_standby_takes_over_when_the_active_one_is_killed(
     stack: EmbeddedStack, kafka: KafkaCluster, relay_pool: Pool
 ) -> None:
-    writer = Writer(relay_pool)
+    writer = OutboxWriter(relay_pool)
     with RelayProcess(stack.environment, kafka.bootstrap) as first:
         await asyncio.to_thread(eventually, first.active)
         with RelayProcess(stack.environment, kafka.bootstrap) as second:
             await writer.write(2)
-            await writer.check(kafka)
+            await writer.check(kafka.bootstrap)
             assert first.active()
             assert not second.active()
             await asyncio.to_thread(first.kill9)
             await writer.write(2)
-            await writer.check(kafka)
+            await writer.check(kafka.bootstrap)
             assert second.active()
 
 
 async def test_postgres_restarted_under_it_loses_nothing(stack: EmbeddedStack, kafka: KafkaCluster) -> None:
     with RelayProcess(stack.environment, kafka.bootstrap) as relay:
         pool = await create_pool(stack.environment["DATABASE_URL"], 4, "relay-tests")
-        writer = Writer(pool)
+        writer = OutboxWriter(pool)
         await writer.write(2)
         pool.terminate()
         postgres = stack.part("postgres")
@@ -175,7 +123,7 @@ async def test_postgres_restarted_under_it_loses_nothing(stack: EmbeddedStack, k
         again = await create_pool(stack.environment["DATABASE_URL"], 4, "relay-tests")
         writer.pool = again
         await writer.write(2)
-        await writer.check(kafka)
+        await writer.check(kafka.bootstrap)
         await again.close()
 
 

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from fakes.kafka_cluster import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def eventually(check: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -31,7 +31,7 @@ def eventually(check: Callable[[], bool], seconds: float = 20.0) -> None:
 class RelayProcess:
     """`with RelayProcess(environment) as relay:` runs until the block ends. Its methods block."""
 
-    def __init__(self, environment: Mapping[str, str], bootstrap: str | None) -> None:
+    def __init__(self, environment: Mapping[str, str], bootstrap: str | None, **settings: str) -> None:
         self.port = free_port()
         self._environment = {
             **os.environ,
@@ -39,6 +39,7 @@ class RelayProcess:
             "PYTHONPATH": str(ROOT),
             "RELAY_ADMIN_PORT": str(self.port),
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap or "",
+            **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="relay-")
