@@ -72,7 +72,7 @@ class SessionActivities:
             if settled := await self._settled(call.request):
                 return settled
             decision, snapshot = await self._gate.review_output(call.request, call.decision_id)
-            return await self._store.record_review(call.request, decision, snapshot)
+            return await self._store.record_review(call.session_id, call.turn, call.request, decision, snapshot)
 
     @activity.defn(name=ActivityName.TURN_CLOSE.value)
     async def close_turn(self, call: CloseTurnCall) -> TurnStatus:

@@ -28,7 +28,6 @@ from domain.sessions import (
     QueueCall,
     ResolveOutcome,
     ResolveRequest,
-    RunTurnCall,
     SendOutcome,
     SendRefusal,
     SendRequest,
@@ -44,7 +43,7 @@ from workflows.approvals import Approvals
 from workflows.gate import Permit, ask, new_id
 from workflows.options import QUEUE, RECORD, SEARCH_ATTRIBUTES, UPDATES_PER_RUN
 from workflows.requests import AnsweredRequests
-from workflows.turns import TURN_EFFECTS, answer, decide
+from workflows.turns import TURN_EFFECTS, answer, decide, run_approved
 
 MAX_QUEUED = 32
 
@@ -191,13 +190,9 @@ class SessionWorkflow:
         if decision.verdict is Verdict.DENY or (decision.verdict is Verdict.ESCALATE and not approved):
             return TurnResult(status=TurnStatus.DENIED, decision=decision)
         if approved:
-            await workflow.execute_local_activity(
-                ActivityName.TURN_RUN.value,
-                RunTurnCall(tenant_id=turn.actor.tenant_id, session_id=session.session_id, turn_id=turn.turn_id),
-                summary="Record that the turn runs",
-                **RECORD,
-            )
-        return await answer(session, turn, Permit.of(decision, TURN_EFFECTS, turn.message, approved=approved))
+            await run_approved(session, turn)
+        permit = Permit.of(decision, TURN_EFFECTS, turn.message, approved=approved)
+        return await answer(session, turn, permit, self._approvals)
 
     async def _end(self, turn: Turn, result: TurnResult) -> None:
         session = self._session

@@ -17,6 +17,7 @@ from domain.names import ActivityName, Effect
 from domain.sessions import (
     OpenTurnCall,
     ReviewCall,
+    RunTurnCall,
     SessionInput,
     Turn,
     TurnError,
@@ -24,6 +25,7 @@ from domain.sessions import (
     TurnStatus,
     TurnWarning,
 )
+from workflows.approvals import Approvals
 from workflows.gate import Permit, ask, new_id
 from workflows.options import MEMORY, MODEL, RECORD
 
@@ -63,7 +65,17 @@ async def decide(session: SessionInput, turn: Turn) -> Decision:
     )
 
 
-async def answer(session: SessionInput, turn: Turn, permit: Permit) -> TurnResult:
+async def run_approved(session: SessionInput, turn: Turn) -> None:
+    """Records that a turn runs whose decision was taken before."""
+    await workflow.execute_local_activity(
+        ActivityName.TURN_RUN.value,
+        RunTurnCall(tenant_id=turn.actor.tenant_id, session_id=session.session_id, turn_id=turn.turn_id),
+        summary="Record that the turn runs",
+        **RECORD,
+    )
+
+
+async def answer(session: SessionInput, turn: Turn, permit: Permit, approvals: Approvals) -> TurnResult:
     """Answers a permitted turn. Raises the cancellation of a turn that is stopped; every other end is a result."""
     warnings: list[TurnWarning] = []
     recalled = RecallOutcome()
@@ -88,7 +100,9 @@ async def answer(session: SessionInput, turn: Turn, permit: Permit) -> TurnResul
         _raise_if_cancelled(error)
         return TurnResult(status=TurnStatus.FAILED, error=_turn_error(error))
     review = await _review(session, turn, said)
-    if review.verdict not in (Verdict.ALLOW, Verdict.WARN, Verdict.TRANSFORM):
+    if review.verdict is Verdict.ESCALATE and await approvals.granted(review):
+        await run_approved(session, turn)
+    elif review.verdict in (Verdict.ESCALATE, Verdict.DENY):
         return TurnResult(status=TurnStatus.DENIED, decision=review, provider=said.provider, model=said.model, usage=said.usage)
     reply = review.transformed or said.reply
     remember = RememberCall(

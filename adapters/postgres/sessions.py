@@ -120,13 +120,21 @@ class PostgresSessions:
             await insert_events(connection, tenant_id, events)
         return decision
 
-    async def record_review(self, request: GateRequest, decision: Decision, snapshot: dict[str, Any]) -> Decision:
-        """Records the decision on an answer."""
+    async def record_review(
+        self, session_id: str, turn: Turn, request: GateRequest, decision: Decision, snapshot: dict[str, Any]
+    ) -> Decision:
+        """Records the decision on an answer; one that is escalated makes the turn wait for an approver."""
         tenant_id = request.actor.tenant_id
         async with tenant_transaction(self._pool, tenant_id) as connection:
             if stored := await insert_decision(connection, request, decision, snapshot):
                 return stored
-            await insert_events(connection, tenant_id, decision_events(request, decision, snapshot))
+            events = decision_events(request, decision, snapshot)
+            if decision.verdict is Verdict.ESCALATE:
+                await advance_turn(connection, tenant_id, turn.turn_id, TurnStatus.AWAITING_APPROVAL, decision.decision_id, None)
+                about: dict[str, Any] = {"session_id": session_id, "turn_id": turn.turn_id, "seq": turn.seq}
+                reasons = reason_codes(decision)
+                events.append(event_of(TurnEscalated(**about, decision_id=decision.decision_id, reasons=reasons)))
+            await insert_events(connection, tenant_id, events)
         return decision
 
     async def run_turn(self, tenant_id: str, session_id: str, turn_id: str) -> None:

@@ -49,8 +49,10 @@ class SessionStore(Protocol):
         """Records the decision on a turn and marks it running, awaiting approval or denied."""
         ...
 
-    async def record_review(self, request: GateRequest, decision: Decision, snapshot: dict[str, Any]) -> Decision:
-        """Records the decision on an answer."""
+    async def record_review(
+        self, session_id: str, turn: Turn, request: GateRequest, decision: Decision, snapshot: dict[str, Any]
+    ) -> Decision:
+        """Records the decision on an answer; one that is escalated makes the turn wait for an approver."""
         ...
 
     async def run_turn(self, tenant_id: str, session_id: str, turn_id: str) -> None:

@@ -25,4 +25,5 @@ class BrokenSessionWorkflow(SessionWorkflow):
     async def _answer(self, turn: Turn) -> TurnResult:
         first = turn.turn_id == self._session.first_turn
         decision = self._decided() if first else await decide(self._session, turn)
-        return await answer(self._session, turn, Permit.of(decision, TURN_EFFECTS, turn.message, approved=first))
+        permit = Permit.of(decision, TURN_EFFECTS, turn.message, approved=first)
+        return await answer(self._session, turn, permit, self._approvals)
