@@ -136,9 +136,9 @@ def _with_sslmode(url: str) -> str:
 
 async def _ensure(connection: asyncpg.Connection[Any], login: Login) -> None:
     """Make the login user, its password and its membership what they must be. Raises asyncpg.PostgresError."""
-    if await _works(login):
-        return
     exists = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", login.user)
+    if exists and await _works(login):
+        return
     if not exists:
         await _execute(connection, "CREATE ROLE %I LOGIN INHERIT", login.user)
     if login.password:
