@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from soma_command import Soma
 
 
@@ -14,5 +13,14 @@ from soma_command import Soma
 def soma(tmp_path: Path) -> Iterator[Soma]:
     """The command line with a home of its own; whatever it started is ended."""
     soma = Soma(tmp_path)
+    yield soma
+    soma.clean()
+
+
+@pytest.fixture(scope="session")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Soma]:
+    """The whole stack, started by `soma up --detach` once for every test that only asks it things."""
+    soma = Soma(tmp_path_factory.mktemp("serving"))
+    soma.ok("up", "--detach", timeout=240)
     yield soma
     soma.clean()

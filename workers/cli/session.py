@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +18,6 @@ from workers.cli.options import (
     WaitOption,
     WithinOption,
 )
-
-if TYPE_CHECKING:
-    from workers.cli.gateway_client import Gateway
 
 _sessions = typer.Typer(help="Start sessions and talk in them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -69,7 +66,8 @@ def start(
         # Longer than a minute the gateway does not wait; what is left is waited for at the turn's address.
         first = within if wait and prompt is not None else 0.0
         started = gateway.post("/v1/sessions/start", body, key=key or new_key(), wait=first)
-        turn = _turn(gateway, started["turn_url"], within if wait and started["status"] == "open" else 0.0)
+        url: str | None = started["turn_url"]
+        turn = gateway.await_turn(url, within if wait else 0.0) if url is not None else None
     if json:
         show_json(started | {"turn": turn})
     else:
@@ -190,19 +188,6 @@ def close(session_id: _Id, tenant: TenantOption = TENANT, json: JsonOption = Fal
         show_json(closed)
     else:
         typer.echo(f"{closed['session_id']} is {closed['status']}.")
-
-
-def _turn(gateway: Gateway, url: str | None, within: float) -> dict[str, Any] | None:
-    """The first turn, where the session has one that is recorded already."""
-    from domain.errors import NotFound
-
-    if url is None:
-        return None
-    try:
-        return gateway.await_turn(url, within)
-    except NotFound:
-        # An escalated session's first turn is recorded once it is approved.
-        return None
 
 
 def _show_started(started: dict[str, Any], turn: dict[str, Any] | None) -> None:
