@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -11,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 import structlog
-from gateway_under_test import Gateway, StartGateway, running_gateway
+from gateway_under_test import Gateway, StartGateway, composed_gateway, served_gateway
 from live import activate_constitution
 
 from adapters.postgres.connection import Pool, create_pool
@@ -46,7 +47,7 @@ async def api_pool(stack: EmbeddedStack) -> AsyncIterator[Pool]:
 async def gateway(stack: EmbeddedStack, api_pool: Pool) -> AsyncIterator[Gateway]:
     """The gateway that tests share."""
     await activate_constitution(stack, api_pool)
-    async with running_gateway(stack, api_pool, {}) as gateway:
+    async with composed_gateway(stack, api_pool) as gateway:
         yield gateway
 
 
@@ -58,11 +59,23 @@ async def http(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-async def start_gateway(stack: EmbeddedStack, api_pool: Pool) -> AsyncIterator[StartGateway]:
-    """Starts a gateway with these settings and services; it ends with the test."""
+async def start_gateway(gateway: Gateway) -> AsyncIterator[StartGateway]:
+    """Starts a gateway that has these services and otherwise the shared one's; it ends with the test."""
     async with AsyncExitStack() as exits:
 
-        async def start(settings: dict[str, Any] | None = None, **replaced: Any) -> Gateway:
-            return await exits.enter_async_context(running_gateway(stack, api_pool, settings or {}, **replaced))
+        async def start(**replaced: Any) -> Gateway:
+            services = dataclasses.replace(gateway.services, **replaced)
+            return await exits.enter_async_context(served_gateway(services, gateway.pool))
 
         yield start
+
+
+@pytest.fixture
+async def compose_gateway(stack: EmbeddedStack, api_pool: Pool) -> AsyncIterator[StartGateway]:
+    """Composes a gateway from changed settings, which takes longer; it ends with the test."""
+    async with AsyncExitStack() as exits:
+
+        async def compose(**settings: Any) -> Gateway:
+            return await exits.enter_async_context(composed_gateway(stack, api_pool, **settings))
+
+        yield compose

@@ -27,7 +27,7 @@ from runtime.admin import serve
 from workers.composition import compose_gateway
 from workers.embedded.stack import EmbeddedStack
 
-__all__ = ["PUBLIC_URL", "Gateway", "StartGateway", "eventually", "running_gateway"]
+__all__ = ["PUBLIC_URL", "Gateway", "StartGateway", "composed_gateway", "eventually", "served_gateway"]
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Gateway:
 
 
 StartGateway = Callable[..., Awaitable[Gateway]]
-"""The fixture `start_gateway`: settings as a dictionary, services by name."""
+"""The fixtures `start_gateway`, with services by name, and `compose_gateway`, with settings by name."""
 
 
 async def eventually(look: Callable[[], Awaitable[object]], wanted: object, seconds: float = 20) -> None:
@@ -79,16 +79,22 @@ async def eventually(look: Callable[[], Awaitable[object]], wanted: object, seco
 
 
 @asynccontextmanager
-async def running_gateway(stack: EmbeddedStack, pool: Pool, settings: dict[str, Any], **replaced: Any) -> AsyncIterator[Gateway]:
-    """A gateway from the real composition root, with changed settings and replaced services. It asks whether a client still
-    stands every time, unless `standing` is replaced."""
+async def composed_gateway(stack: EmbeddedStack, pool: Pool, **settings: Any) -> AsyncIterator[Gateway]:
+    """A gateway from the real composition root, with changed settings. It asks every time whether a client still stands."""
     for name in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"):
         os.environ[name] = stack.environment[name]
     configured = settings_of(stack, **({"rate_limit_per_minute": 1200} | settings))
     async with compose_gateway(configured, trace.NoOpTracer()) as composed:
-        services = dataclasses.replace(composed, **({"standing": PostgresStanding(pool, memory_seconds=0)} | replaced))
-        app = create_app(services)
-        app.router.routes.extend(edge_routes.routes)
-        app.state.work = Work()
-        async with serve(app, "127.0.0.1", 0) as port:
-            yield Gateway(f"http://127.0.0.1:{port}", app, services, pool, app.state.work)
+        services = dataclasses.replace(composed, standing=PostgresStanding(pool, memory_seconds=0))
+        async with served_gateway(services, pool) as gateway:
+            yield gateway
+
+
+@asynccontextmanager
+async def served_gateway(services: Services, pool: Pool) -> AsyncIterator[Gateway]:
+    """A gateway with these services."""
+    app = create_app(services)
+    app.router.routes.extend(edge_routes.routes)
+    app.state.work = Work()
+    async with serve(app, "127.0.0.1", 0) as port:
+        yield Gateway(f"http://127.0.0.1:{port}", app, services, pool, app.state.work)

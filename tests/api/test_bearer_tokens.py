@@ -176,8 +176,8 @@ async def test_a_capability_token_opens_its_session_alone(gateway: Gateway, http
     assert (await http.get("/test/whoami", headers=headers)).status_code == 403
 
 
-async def test_every_answer_shows_what_is_left_of_the_minute(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway({"rate_limit_per_minute": 3})
+async def test_every_answer_shows_what_is_left_of_the_minute(gateway: Gateway, start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(settings=gateway.services.settings.model_copy(update={"rate_limit_per_minute": 3}))
     headers = await gateway.bearer()
     async with gateway.http() as http:
         answers = [await http.get("/test/whoami", headers=headers) for _ in range(4)]

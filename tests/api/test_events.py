@@ -320,13 +320,23 @@ async def test_a_stream_ends_with_its_token(stack: EmbeddedStack, start_gateway:
         await stream.ended()
 
 
-async def test_a_stream_ends_when_its_client_is_disabled(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(streams=StreamPlaces(heartbeat_seconds=0.2))
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_stream_ends_when_its_client_is_disabled(start_gateway: StartGateway, busy: bool) -> None:
+    gateway = await start_gateway(streams=StreamPlaces(heartbeat_seconds=0.3))
     reader = Reader(gateway, await gateway.client())
+
+    async def keep_writing() -> None:
+        while True:
+            await reader.write(deleted())
+
     async with opened(reader, "/v1/events") as stream:
         await stream.frame()
+        writing = asyncio.create_task(keep_writing()) if busy else None
         await disable_client(gateway.pool, reader.tenant, reader.client.client_id)
         await stream.ended()
+        if writing is not None:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
 
 async def test_streams_end_when_the_gateway_stops(start_gateway: StartGateway) -> None:

@@ -11,6 +11,7 @@ import pytest
 from gateway_under_test import PUBLIC_URL, Gateway, StartGateway
 
 from adapters.postgres.identity import NewClient, disable_client, replace_secret
+from adapters.rate_limit import EdgeRateLimiter
 from api.routes.oauth import FAILURES_BY_ADDRESS
 from domain.names import Scope
 
@@ -51,13 +52,13 @@ async def test_credentials_buy_a_token(gateway: Gateway, http: httpx2.AsyncClien
 
 
 async def test_a_token_names_the_constitution_where_there_is_one(
-    start_gateway: StartGateway, gateway: Gateway, http: httpx2.AsyncClient, client: NewClient
+    compose_gateway: StartGateway, gateway: Gateway, http: httpx2.AsyncClient, client: NewClient
 ) -> None:
     headers = basic(client.client_id, client.secret)
     token = (await http.post(PATH, data=GRANT, headers=headers)).json()["access_token"]
     in_force = await gateway.services.constitution.current()
     assert gateway.services.tokens.verify(token).constitution_hash == in_force.hash
-    without = await start_gateway({"constitution_url": "http://127.0.0.1:9/", "redis_url": None})
+    without = await compose_gateway(constitution_url="http://127.0.0.1:9/", redis_url=None)
     async with without.http() as other:
         token = (await other.post(PATH, data=GRANT, headers=headers)).json()["access_token"]
     assert without.services.tokens.verify(token).constitution_hash is None
@@ -101,7 +102,7 @@ async def test_a_giant_form_is_refused(http: httpx2.AsyncClient) -> None:
 
 
 async def test_strangers_and_the_disabled_look_the_same(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway({"redis_url": None})
+    gateway = await start_gateway(rate_limiter=EdgeRateLimiter(None))
     known = await gateway.client()
     disabled = await gateway.client()
     await disable_client(gateway.pool, disabled.tenant_id, disabled.client_id)
@@ -135,7 +136,7 @@ async def test_a_new_secret_voids_the_old_one(gateway: Gateway, http: httpx2.Asy
 
 
 async def test_guessing_is_stopped(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway({"redis_url": None})
+    gateway = await start_gateway(rate_limiter=EdgeRateLimiter(None))
     client = await gateway.client()
     async with gateway.http() as http:
         for _ in range(FAILURES_BY_ADDRESS):
