@@ -130,17 +130,19 @@ async def stream(
     """The stream's bytes: a retry hint, then each event, and a comment whenever it was silent for the heartbeat's time."""
     clock = asyncio.get_running_loop().time
     yield format_sse_event(retry=RETRY_MILLISECONDS, comment="stream of events")
-    said = clock()
+    said = asked = clock()
     while not places.closed and authority.token_holds():
         seen, looked = events.notices(), clock()
+        if looked - asked >= places.heartbeat_seconds:
+            if not await authority.stands():
+                return
+            asked = looked
         page = await _page(events, selection, after)
         for event in page:
             yield written(event, region)
         if page:
             after, said = page[-1].position, clock()
         elif clock() - said >= places.heartbeat_seconds:
-            if not await authority.stands():
-                return
             yield format_sse_event(comment="")
             said = clock()
         if len(page) < _PAGE:

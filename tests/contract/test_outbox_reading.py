@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from adapters.postgres.connection import Connection, Pool, connect, tenant_transaction
+from adapters.postgres.connection import Connection, Pool, connect, create_pool, tenant_transaction
 from adapters.postgres.events import PostgresEvents, PostgresOutboxFeed
 from adapters.postgres.notices import Notices
 from adapters.postgres.outbox import event_of, insert_events
@@ -20,7 +21,10 @@ from domain.events import NewEvent, Position, StoredEvent
 from domain.ids import Prefix
 from domain.names import Topic
 from runtime.ids import new_id
+from workers.embedded.postgres import SUPERUSER
 from workers.embedded.stack import EmbeddedStack
+
+AFTER_LOGICAL_RESTORE = Path(__file__).parents[2] / "adapters/postgres/after_logical_restore.sql"
 
 
 @pytest.fixture
@@ -286,6 +290,41 @@ async def test_a_position_never_moves_back(feed: PostgresOutboxFeed, pool: Pool,
     first = (await feed.next(f"{sink}-new", 1))[0]
     assert await feed.backlog(f"{sink}-new") > 0
     assert first.position.seq >= 1
+
+
+async def test_events_restored_from_a_dump_are_put_before_those_to_come(tmp_path: Path) -> None:
+    restored = EmbeddedStack(tmp_path / "home", parts=("postgres",), durable=False, tied=True)
+    await asyncio.to_thread(restored.start)
+    try:
+        assert restored.postgres is not None
+        secret = restored.keys.passwords().superuser
+        admin = await connect(restored.postgres.url(SUPERUSER, secret), "tests-admin")
+        # As a dump leaves it: numbers carried over, transactions of another cluster; the sink has had the first two.
+        old = [("e1", "9000000000"), ("e2", "9000000007"), ("e3", "9000000005"), ("e4", "9000000009")]
+        for event_id, xid in old:
+            await admin.execute(
+                "INSERT INTO outbox (xid, tenant_id, event_id, topic, type, subject, data) "
+                "VALUES ($1::text::xid8, 't', $2, 'document.events', 'somagent.document.deleted.v1', 'doc', '{}')",
+                xid,
+                event_id,
+            )
+        await admin.execute("INSERT INTO relay_positions (sink, xid, seq) VALUES ('kafka', '9000000005', 3)")
+        feed = PostgresOutboxFeed(restored.environment["DATABASE_RELAY_URL"])
+        with pytest.raises(DependencyUnavailable, match="restore"):
+            await feed.acquire()
+        await admin.execute(AFTER_LOGICAL_RESTORE.read_text())
+        await admin.close()
+        pool = await create_pool(restored.environment["DATABASE_URL"], 1, "tests")
+        later = some_event()
+        await write(pool, "t", later)
+        await pool.close()
+        assert await feed.acquire()
+        # The sink had e1 and e3; e2 and e4 it had not, and e3 may come again.
+        assert await fed(feed, "kafka", "t") == ["e2", "e3", "e4", later.event_id]
+        assert await fed(feed, "new", "t") == ["e1", "e2", "e3", "e4", later.event_id]
+        await feed.close()
+    finally:
+        await asyncio.to_thread(restored.stop)
 
 
 async def test_the_relay_refuses_a_database_whose_counter_was_reset(
