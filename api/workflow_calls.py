@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -13,11 +14,14 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.errors import ERRORS, DomainError
 from domain.names import Feature, Lane, Queue, UpdateName, WorkflowName
 from domain.sessions import SessionInput, StartOutcome
+from runtime.ids import new_uuid
 from workflows.options import priority, search_attributes
 
 Result = TypeVar("Result")
 DEADLINE: Final = timedelta(seconds=15)
 _RESULT_DEADLINE: Final = timedelta(seconds=60)
+_CROWDED_SECONDS: Final = 30.0
+_CROWDED_PAUSE: Final = 0.2
 
 
 async def update(
@@ -30,12 +34,19 @@ async def update(
     # The SDK's overloads for methods lose the types of async handlers; by name, `result` is checked when it is decoded.
     run: Any = temporal.get_workflow_handle(workflow_id)
     args = [] if arg is None else [arg]
-    try:
-        return await run.execute_update(name.value, args=args, id=update_id, result_type=result, rpc_timeout=DEADLINE)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise
+    # One id for every try: the run handles it once.
+    once = update_id or str(new_uuid())
+    give_up = asyncio.get_running_loop().time() + _CROWDED_SECONDS
+    while True:
+        try:
+            return await run.execute_update(name.value, args=args, id=once, result_type=result, rpc_timeout=DEADLINE)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            # A run takes ten updates at a time; these end in milliseconds, so a crowd is waited out.
+            if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED or asyncio.get_running_loop().time() > give_up:
+                raise
+            await asyncio.sleep(_CROWDED_PAUSE)
 
 
 async def start_session(
