@@ -97,11 +97,6 @@ class IdempotentProducer:
         self._thread = threading.Thread(target=self._poll, name="kafka-poll", daemon=True)
         self._thread.start()
 
-    @property
-    def trouble(self) -> str:
-        """The name of the last error of a connection, such as `_ALL_BROKERS_DOWN`."""
-        return self._trouble
-
     async def send(self, messages: Sequence[Outgoing], seconds: float) -> list[KafkaError | None]:
         """Sends in order and waits for every report; the error of each message, None for what is acknowledged. Raises
         DependencyUnavailable after that time or when the producer broke: it must be discarded then."""

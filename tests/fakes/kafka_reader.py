@@ -40,7 +40,7 @@ def first_times(records: Iterable[Record]) -> list[Record]:
 
 
 class KafkaReader:
-    """`with KafkaReader(bootstrap, topics) as reader: reader.until(lambda records: …)`. Blocks: call it in a thread."""
+    """`with KafkaReader(bootstrap, topics) as reader: reader.take_ids(ids)`. Blocks: call it in a thread."""
 
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
         config: dict[str, Any] = {
@@ -65,13 +65,6 @@ class KafkaReader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._consumer.close()
-
-    def take(self, wanted: int, seconds: float = 20.0) -> list[Record]:
-        """Reads until there are so many records in all, or for that long; all records so far."""
-        deadline = time.monotonic() + seconds
-        while len(self.records) < wanted and time.monotonic() < deadline:
-            self._read(0.1)
-        return self.records
 
     def take_ids(self, wanted: set[str], seconds: float = 20.0) -> list[Record]:
         """Reads until all these events are there, or for that long; all records so far."""
