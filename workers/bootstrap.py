@@ -19,7 +19,6 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from adapters.constitution import constitution_hash
 from adapters.postgres.connection import Pool, create_pool
 from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.identity import (
@@ -30,13 +29,11 @@ from adapters.postgres.identity import (
     replace_secret,
     secret_digest,
 )
-from adapters.signing import read_signing_key, read_trusted_keys
 from domain.base import Contract
 from domain.errors import Conflict, DependencyUnavailable
 from domain.names import SYSTEM_TENANT, Scope
 from domain.ports.identity import ClientRecord
 from runtime.settings import Settings
-from workers.embedded.constitution import builtin, sign_builtin
 from workers.embedded.credentials import Credentials, credentials_file, find_credentials, write_credentials
 from workers.embedded.files import make_private
 from workers.embedded.keys import Keys
@@ -149,6 +146,11 @@ async def _constitution(pool: Pool, home: Path, settings: Settings) -> Constitut
     store = PostgresConstitutions(pool)
     if await store.active() is not None:
         return ConstitutionState.KEPT
+    # Only the first start of a home comes here, and every other would pay for what these load.
+    from adapters.constitution import constitution_hash
+    from adapters.signing import read_signing_key, read_trusted_keys
+    from workers.embedded.constitution import builtin, sign_builtin
+
     keys, trusted_file = Keys(home), settings.constitution_trusted_keys_file
     if not keys.constitution.exists() or trusted_file is None:
         return ConstitutionState.UNSIGNED
