@@ -1,13 +1,32 @@
-"""Ports of the gate that keep everything in memory."""
+"""A gate under the built-in constitution, its ports in memory, and the request it is asked about."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
+from typing import Any
 
+from activities.gate import Gate
+from adapters.cedar.engine import CedarEngine
+from adapters.constitution import constitution_hash
+from adapters.moderation import Re2Moderator
 from domain.actors import Actor
 from domain.blobs import TEXT, BlobRef
 from domain.constitution import ActiveConstitution
+from domain.decisions import Facts, GateRequest
 from domain.errors import NotFound
+from domain.names import Effect
+from workers.embedded.constitution import builtin
+
+ENGINE, MODERATOR = CedarEngine(), Re2Moderator()
+DOCUMENT = builtin()
+ACTIVE = ActiveConstitution(
+    document=DOCUMENT, hash=constitution_hash(DOCUMENT), policy_digest=ENGINE.digest(DOCUMENT), key_id="k"
+)
+ACTOR = Actor(tenant_id="demo", subject="someone", client_id="cli_1", scopes=("session:start",), jti="j")
+START = (Effect.SESSION_START, Effect.TURN_ANSWER, Effect.MEMORY_RECALL, Effect.MODEL_CALL, Effect.MEMORY_REMEMBER)
+DECISION_ID = "dec_" + "0" * 32
+SECRET_TEXT = "Deploy with password=correct-horse-battery please."
 
 
 class HeldConstitution:
@@ -49,3 +68,29 @@ class HeldBlobs:
             return self._held[tenant_id, sha256]
         except KeyError:
             raise NotFound("No bytes with that digest are stored.") from None
+
+
+def gate_request(text: BlobRef | None = None, **changes: Any) -> GateRequest:
+    values: dict[str, Any] = {
+        "actor": ACTOR,
+        "workflow_id": "session/demo/ses_1",
+        "step_key": "start",
+        "effects": START,
+        "resource": "ses_1",
+        "text": text,
+        "facts": Facts(model_role="dialogue_reasoning"),
+        "region": "local",
+        "at": datetime(2026, 11, 23, tzinfo=UTC),
+    }
+    return GateRequest(**(values | changes))
+
+
+def gate_with(**ports: Any) -> Gate:
+    given: dict[str, Any] = {
+        "constitutions": HeldConstitution(ACTIVE),
+        "standing": AllStanding(),
+        "moderator": MODERATOR,
+        "policy": ENGINE,
+        "blobs": HeldBlobs(),
+    }
+    return Gate(**(given | ports))
