@@ -50,8 +50,8 @@ test-real: $(VENV)/.dev ## Tests against servers that are neither on PyPI nor in
 requirements: $(VENV)/.dev ## Compile requirements/ from pyproject.toml
 	@infra/compile-requirements
 
-docs: $(VENV)/.dev ## Write the generated pages: configuration, OpenAPI
-	@$(BIN)/python -m workers.cli.documents_written
+docs: $(VENV)/.dev ## Write the pages made from code: configuration, OpenAPI, AsyncAPI
+	@$(BIN)/python -m workers.written_pages
 
 clean: ## Remove the virtual environment; data under .soma stays
 	rm -rf $(VENV)

@@ -29,8 +29,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
 )
 
 
-def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
-    """The gateway as an ASGI application. `lifespan` opens and closes what the services hold."""
+def routed_app(lifespan: Lifespan | None = None) -> FastAPI:
+    """The routes alone: enough to describe, not to serve."""
     app = FastAPI(
         title="SomaGent",
         version=VERSION,
@@ -43,10 +43,16 @@ def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
         # Its spans and logs hold request bodies and exception messages; the edge has its own, which do not.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
-    app.state.services = services
     for router in ROUTERS:
         # Instead of include_router, which would match every path twice; our routers add nothing to their routes.
         app.router.routes.extend(router.routes)
+    return app
+
+
+def create_app(services: Services, lifespan: Lifespan | None = None) -> FastAPI:
+    """The gateway as an ASGI application. `lifespan` opens and closes what the services hold."""
+    app = routed_app(lifespan)
+    app.state.services = services
     install_problem_handlers(app, services.settings.public_url)
     app.add_middleware(Edge, services=services)
     return app
