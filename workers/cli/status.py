@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.environment import NOT_RUNNING, complain, home, show_json, show_table
+from workers.cli.environment import NOT_RUNNING, USAGE, complain, home, show_json, show_table
 
 if TYPE_CHECKING:
     from workers.embedded.status import Report
@@ -19,12 +19,22 @@ def register(app: typer.Typer) -> None:
 
 def status(
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Print only where this part is: gateway, temporal-ui, temporal, postgres, valkey."),
+    ] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=60, help="CPU is measured over this long.")] = 1.0,
 ) -> None:
-    """Show each process: address, pid, state, CPU and memory. Exit codes: 0 all is ready, 3 it is not."""
+    """Show each process: address, pid, state, CPU and memory.
+
+    Exit codes: 0 all is ready, 2 there is no such part, 3 it is not running.
+    """
     from workers.embedded.status import report
 
-    found = report(home(), seconds)
+    found = report(home(), 0.1 if address else seconds)
+    if address is not None:
+        _show_address(found, address)
+        return
     if json:
         show_json(found.model_dump())
     else:
@@ -32,6 +42,16 @@ def status(
     if not found.ready:
         complain(_remedy(found))
         raise typer.Exit(NOT_RUNNING)
+
+
+def _show_address(found: Report, part: str) -> None:
+    if not found.running:
+        complain(_remedy(found))
+        raise typer.Exit(NOT_RUNNING)
+    if part not in found.addresses:
+        complain(f"There is no part {part}; there are {', '.join(sorted(found.addresses))}.")
+        raise typer.Exit(USAGE)
+    typer.echo(found.addresses[part])
 
 
 def show_report(found: Report) -> None:
