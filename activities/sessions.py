@@ -1,7 +1,7 @@
 """Activities of sessions and turns: ask the gate, record what it said, record how things ended.
 
 Each is a local activity of one transaction. A retry first looks for the decision that its step already has, so that the
-gate is not asked again about what is settled.
+gate is not asked again about what is settled. A denial because a check failed stands only after a while: see `undecided`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from temporalio import activity
 
 from activities.errors import translate_errors
 from activities.gate import Gate
+from activities.undecided import UndecidedSteps
 from domain.decisions import Decision, GateRequest, Resolution
+from domain.errors import DependencyUnavailable
 from domain.names import ActivityName
 from domain.ports.sessions import SessionStore
 from domain.sessions import (
@@ -29,9 +31,10 @@ from domain.sessions import (
 class SessionActivities:
     """What a session's workflow has done for it."""
 
-    def __init__(self, gate: Gate, store: SessionStore) -> None:
-        """`gate` decides, `store` keeps."""
+    def __init__(self, gate: Gate, store: SessionStore, undecided: UndecidedSteps | None = None) -> None:
+        """`gate` decides, `store` keeps, `undecided` says how long checks may fail before that is a denial."""
         self._gate, self._store = gate, store
+        self._undecided = undecided or UndecidedSteps()
 
     @activity.defn(name=ActivityName.SESSION_OPEN.value)
     async def open(self, call: OpenCall) -> Decision:
@@ -40,6 +43,7 @@ class SessionActivities:
             if settled := await self._settled(call.request):
                 return settled
             decision, snapshot = await self._gate.decide(call.request, call.decision_id)
+            self._undecided.settle(call.request, decision)
             info = activity.info()
             run_id, workflow_id = info.workflow_run_id or "", call.request.workflow_id
             return await self._store.start(call.session, run_id, workflow_id, call.request, decision, snapshot)
@@ -57,6 +61,7 @@ class SessionActivities:
             if settled := await self._settled(call.request):
                 return settled
             decision, snapshot = await self._gate.decide(call.request, call.decision_id)
+            self._undecided.settle(call.request, decision)
             return await self._store.open_turn(call.session_id, call.turn, call.request, decision, snapshot)
 
     @activity.defn(name=ActivityName.TURN_RUN.value)
@@ -72,6 +77,7 @@ class SessionActivities:
             if settled := await self._settled(call.request):
                 return settled
             decision, snapshot = await self._gate.review_output(call.request, call.decision_id)
+            self._undecided.settle(call.request, decision)
             return await self._store.record_review(call.session_id, call.turn, call.request, decision, snapshot)
 
     @activity.defn(name=ActivityName.TURN_CLOSE.value)
@@ -95,4 +101,8 @@ class SessionActivities:
     async def _settled(self, request: GateRequest) -> Decision | None:
         if activity.info().attempt == 1:
             return None
-        return await self._store.decision(request.actor.tenant_id, request.workflow_id, request.step_key)
+        try:
+            return await self._store.decision(request.actor.tenant_id, request.workflow_id, request.step_key)
+        except DependencyUnavailable:
+            self._undecided.interrupted(request)
+            raise
