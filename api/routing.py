@@ -42,6 +42,21 @@ def body_limit(size: int) -> params.Depends:
     return params.Depends(BodyLimit(size))
 
 
+@dataclass(frozen=True, slots=True)
+class BeforeAuthorising:
+    """In a route's `dependencies`: sees the request before its token is looked at."""
+
+    look: Callable[[Request], None]
+
+    async def __call__(self) -> None:
+        """Nothing to do: the route reads the mark."""
+
+
+def before_authorising(look: Callable[[Request], None]) -> params.Depends:
+    """`dependencies=[before_authorising(look)]`: what `look` adds to the edge's headers is on refusals too."""
+    return params.Depends(BeforeAuthorising(look))
+
+
 class EdgeRequest(Request):
     """A request whose body is bounded and whose JSON is strict."""
 
@@ -82,10 +97,13 @@ class EdgeRoute(APIRoute):
         marks: list[object] = [dependency.call for dependency in self.dependant.dependencies]
         guard = next((mark for mark in marks if isinstance(mark, Require)), None)
         limit = next((mark.size for mark in marks if isinstance(mark, BodyLimit)), DEFAULT_BODY_LIMIT)
+        looks = [mark.look for mark in marks if isinstance(mark, BeforeAuthorising)]
         form = self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
         reads = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
+            for look in looks:
+                look(request)
             if guard is not None:
                 await guard.authorise(request)
             edge = EdgeRequest(request, limit)

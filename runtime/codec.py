@@ -91,6 +91,6 @@ class EncryptionCodec(PayloadCodec):
             raise Unprocessable("The payload was encrypted with a key that is not in the ring; add that key again.")
         try:
             clear = key.decrypt(payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:], kid)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise Unprocessable("The payload was changed after it was encrypted; it cannot be read.") from None
         return Payload.FromString(clear)

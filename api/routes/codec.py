@@ -14,9 +14,10 @@ from pydantic import Field
 from temporalio.api.common.v1 import Payload
 
 from api.auth import ServicesDependency, require
+from api.context import edge_context
 from api.problems import problems
-from api.routing import MIB, body_limit, edge_router
-from api.services import Services
+from api.routing import MIB, before_authorising, body_limit, edge_router
+from api.services import services_of
 from domain.actors import Actor
 from domain.base import Contract
 from domain.errors import InvalidRequest
@@ -38,45 +39,39 @@ class Payloads(Contract):
     payloads: tuple[WirePayload, ...] = Field(max_length=1000)
 
 
-@router.options("/v1/codec/decode", include_in_schema=False)
-async def preflight(request: Request, services: ServicesDependency) -> Response:
+def _allow_ui(request: Request) -> None:
+    """Lets the UI's pages read the answer, whatever it is: a browser shows them no error without this. No other origin's may."""
+    headers = edge_context(request).headers
+    headers["Vary"] = "Origin"
+    origin = services_of(request).settings.temporal_ui_url.rstrip("/")
+    if not origin or request.headers.get("origin") != origin:
+        return
+    headers["Access-Control-Allow-Origin"] = origin
+    if request.method == "OPTIONS":
+        headers["Access-Control-Allow-Methods"] = "POST"
+        headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Namespace"
+        headers["Access-Control-Max-Age"] = "600"
+
+
+@router.options("/v1/codec/decode", include_in_schema=False, dependencies=[before_authorising(_allow_ui)])
+async def preflight() -> Response:
     """CORS preflight of the UI's origin; any other gets no permission."""
-    return Response(status_code=204, headers=_cors(request, services))
+    return Response(status_code=204)
 
 
 @router.post(
     "/v1/codec/decode",
     summary="Decode payloads",
-    dependencies=[body_limit(8 * MIB)],
+    dependencies=[body_limit(8 * MIB), before_authorising(_allow_ui)],
     responses=problems(400, 401, 403, 413, 422),
 )
-async def decode(
-    body: Payloads,
-    request: Request,
-    response: Response,
-    services: ServicesDependency,
-    _actor: Annotated[Actor, require(Scope.CODEC_DECODE)],
-) -> Payloads:
+async def decode(body: Payloads, services: ServicesDependency, _actor: Annotated[Actor, require(Scope.CODEC_DECODE)]) -> Payloads:
     """Decrypts what the codec encrypted; payloads in the clear come back as they are."""
-    response.headers.update(_cors(request, services))
     codec = services.temporal.data_converter.payload_codec
     if codec is None:
         return body
     decoded = await codec.decode([_read(payload) for payload in body.payloads])
     return Payloads(payloads=tuple(_write(payload) for payload in decoded))
-
-
-def _cors(request: Request, services: Services) -> dict[str, str]:
-    origin = services.settings.temporal_ui_url.rstrip("/")
-    if not origin or request.headers.get("origin") != origin:
-        return {"Vary": "Origin"}
-    return {
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Namespace",
-        "Access-Control-Max-Age": "600",
-        "Vary": "Origin",
-    }
 
 
 def _read(payload: WirePayload) -> Payload:
