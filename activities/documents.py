@@ -9,7 +9,7 @@ from typing import Protocol
 from temporalio import activity
 
 from activities.errors import translate_errors
-from domain.documents import DocumentDeletion, DocumentInput, DocumentView
+from domain.documents import DocumentDeletion, DocumentInput
 from domain.errors import NotFound
 from domain.names import ActivityName
 from domain.ports.blobs import BlobStore
@@ -28,17 +28,18 @@ class DocumentActivities:
         self._extractor, self._blobs, self._documents = extractor, blobs, documents
 
     @activity.defn(name=ActivityName.DOCUMENT_ADD.value)
-    async def add(self, document: DocumentInput) -> DocumentView:
-        """The recorded document. Fails as `unprocessable` when the bytes are not what they claim to be."""
+    async def add(self, document: DocumentInput) -> None:
+        """Reads and records the document. Fails as `unprocessable` when the bytes are not what they claim to be."""
         tenant_id = document.actor.tenant_id
         with translate_errors():
             # A repeated attempt must not store the text again: bytes stored anew look as if somebody were about to name them.
             with suppress(NotFound):
-                return await self._documents.get(tenant_id, document.document_id)
+                await self._documents.get(tenant_id, document.document_id)
+                return
             data = await self._blobs.get(tenant_id, document.original.sha256)
             text = await asyncio.to_thread(self._extractor.extract, data, document.original.media_type)
             blob = await self._blobs.put(tenant_id, text.encode())
-            return await self._documents.add(document, blob, len(text))
+            await self._documents.add(document, blob, len(text))
 
     @activity.defn(name=ActivityName.DOCUMENT_DELETE.value)
     async def delete(self, deletion: DocumentDeletion) -> None:

@@ -90,7 +90,9 @@ class SessionActivities:
     async def resolve(self, call: ResolveCall) -> Resolution:
         """Records an approver's answer; the first one stands."""
         with translate_errors():
-            return await self._store.resolve(call.tenant_id, call.session_id, call.resolution)
+            stored = await self._store.resolve(call.tenant_id, call.session_id, call.resolution, call.comment)
+            # What an approver wrote stays in the row. A resolution without an approver is worded by the workflow itself.
+            return stored if stored.approver is None else stored.model_copy(update={"comment": None})
 
     @activity.defn(name=ActivityName.SESSION_CLOSE.value)
     async def close(self, call: CloseCall) -> None:

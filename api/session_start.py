@@ -5,7 +5,10 @@ The claim on the Idempotency-Key fixed the session's id, so whatever an attempt 
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import quote
+
+import rfc8785
 
 from api.idempotency import Answer, Finish
 from api.services import Services
@@ -19,6 +22,7 @@ from domain.names import Feature, Scope, workflow_id
 from domain.ports.idempotency import Claim
 from domain.sessions import SessionInput, SessionStatus, StartOutcome, TurnStatus, TurnView
 
+_JSON: Final = "application/json"
 CAPABILITY_SCOPES = (Scope.SESSION_READ, Scope.SESSION_SEND, Scope.SESSION_CANCEL, Scope.EVENT_READ)
 
 
@@ -83,6 +87,7 @@ async def _input(services: Services, actor: Actor, key: str, body: StartBody, cl
             raise Unprocessable(f"There is no document {document_id}; add it first, or leave it out.") from None
         size += document.bytes
     prompt = await services.blobs.put(actor.tenant_id, body.prompt.encode()) if body.prompt is not None else None
+    metadata = await services.blobs.put(actor.tenant_id, rfc8785.dumps({**body.metadata}), _JSON) if body.metadata else None
     settings = services.settings
     return SessionInput(
         session_id=format_id(Prefix.SESSION, claim.resource),
@@ -97,7 +102,7 @@ async def _input(services: Services, actor: Actor, key: str, body: StartBody, cl
         region=settings.region,
         idle_seconds=settings.session_idle_seconds,
         approval_seconds=settings.approval_timeout_seconds,
-        metadata=body.metadata,
+        metadata=metadata,
     )
 
 

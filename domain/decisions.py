@@ -102,6 +102,8 @@ class Decision(Contract):
 class Resolution(Contract):
     """What an approver said about an escalated decision; `approver` is `None` when its time ran out."""
 
+    # In a history there is no comment of an approver: it is a text, and is passed beside this as a blob.
+
     decision_id: DecisionId
     approved: bool
     approver: str | None

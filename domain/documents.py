@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from domain.actors import Actor
 from domain.base import Contract, Count, UtcTime
 from domain.blobs import BlobRef
@@ -18,7 +16,7 @@ class DocumentInput(Contract):
 
     document_id: DocumentId
     actor: Actor
-    name: str = Field(min_length=1, max_length=200)
+    name: BlobRef
     original: BlobRef
     region: str
 

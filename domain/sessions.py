@@ -75,7 +75,8 @@ class SessionInput(Contract):
     region: str
     idle_seconds: int = Field(default=86_400, ge=1)
     approval_seconds: int = Field(default=86_400, ge=1)
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: BlobRef | None = None
+    """The caller's own labels, as canonical JSON; they are the caller's words."""
     carried: CarriedState | None = None
 
 
@@ -176,10 +177,12 @@ class ResolveCall(Contract):
     tenant_id: TenantId
     session_id: SessionId
     resolution: Resolution
+    comment: BlobRef | None = None
+    """Becomes the resolution's comment in its row."""
 
 
 class ResolveOutcome(Contract):
-    """The answer that stands, the approver's or an earlier one; none when no such decision waits."""
+    """The answer that stands, the approver's or an earlier one, without words; none when no such decision waits."""
 
     resolution: Resolution | None = None
 
@@ -198,7 +201,7 @@ class ResolveRequest(Contract):
     actor: Actor
     decision_id: DecisionId
     approved: bool
-    comment: str | None = Field(default=None, max_length=500)
+    comment: BlobRef | None = None
 
 
 class Citation(Contract):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 
+from domain.blobs import BlobRef
 from domain.decisions import Decision, Resolution
 from domain.names import ActivityName
 from domain.sessions import ResolveCall, ResolveOutcome, ResolveRequest
@@ -45,16 +46,15 @@ class Approvals:
                 decision_id=request.decision_id,
                 approved=request.approved,
                 approver=request.actor.subject,
-                comment=request.comment,
                 at=workflow.now(),
             )
-            await self._record(answer)
+            await self._record(answer, request.comment)
         return ResolveOutcome(resolution=self._resolutions.get(request.decision_id))
 
-    async def _record(self, resolution: Resolution) -> None:
+    async def _record(self, resolution: Resolution, comment: BlobRef | None = None) -> None:
         stored = await workflow.execute_local_activity(
             ActivityName.DECISION_RESOLVE.value,
-            ResolveCall(tenant_id=self._tenant_id, session_id=self._session_id, resolution=resolution),
+            ResolveCall(tenant_id=self._tenant_id, session_id=self._session_id, resolution=resolution, comment=comment),
             result_type=Resolution,
             summary="Record the approver's answer",
             **RECORD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import workflow
 
-from domain.documents import DocumentDeletion, DocumentInput, DocumentView
+from domain.documents import DocumentDeletion, DocumentInput
 from domain.names import ActivityName, WorkflowName
 from workflows.options import INGEST
 
@@ -14,11 +14,9 @@ class DocumentAddWorkflow:
     """Reads the text of uploaded bytes and records the document."""
 
     @workflow.run
-    async def run(self, document: DocumentInput) -> DocumentView:
-        """The recorded document. Fails as `unprocessable` when the bytes are not what they claim to be."""
-        return await workflow.execute_activity(
-            ActivityName.DOCUMENT_ADD.value, document, result_type=DocumentView, summary="Read the document", **INGEST
-        )
+    async def run(self, document: DocumentInput) -> None:
+        """Ends once the document is recorded. Fails as `unprocessable` when the bytes are not what they claim to be."""
+        await workflow.execute_activity(ActivityName.DOCUMENT_ADD.value, document, summary="Read the document", **INGEST)
 
 
 @workflow.defn(name=WorkflowName.DOCUMENT_DELETE.value)

@@ -60,6 +60,20 @@ async def drop_unnamed(connection: Connection, tenant_id: str, digests: tuple[st
     await connection.execute(_DROP_UNNAMED, tenant_id, list(digests))
 
 
+async def stored_bytes(connection: Connection, tenant_id: str, sha256: str) -> bytes:
+    """The bytes of that digest, checked. Raises NotFound."""
+    return await verified(await _content(connection, tenant_id, sha256), sha256)
+
+
+async def _content(connection: Connection, tenant_id: str, sha256: str) -> bytes:
+    content: bytes | None = await connection.fetchval(
+        "SELECT content FROM blobs WHERE tenant_id = $1 AND sha256 = $2", tenant_id, sha256
+    )
+    if content is None:
+        raise NotFound("The uploaded bytes are no longer stored; upload them again.")
+    return content
+
+
 class PostgresBlobs:
     """BlobStore over the table `blobs`."""
 
@@ -77,9 +91,5 @@ class PostgresBlobs:
     async def get(self, tenant_id: str, sha256: str) -> bytes:
         """The bytes, checked against their digest. Raises NotFound, DependencyUnavailable."""
         async with tenant_transaction(self._pool, tenant_id) as connection:
-            content: bytes | None = await connection.fetchval(
-                "SELECT content FROM blobs WHERE tenant_id = $1 AND sha256 = $2", tenant_id, sha256
-            )
-        if content is None:
-            raise NotFound("No bytes with that digest are stored.")
+            content = await _content(connection, tenant_id, sha256)
         return await verified(content, sha256)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from adapters.postgres.blobs import drop_unnamed, verified
+from adapters.postgres.blobs import drop_unnamed, stored_bytes, verified
 from adapters.postgres.connection import Connection, Pool, Row, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.blobs import BlobRef
@@ -67,11 +67,12 @@ class PostgresDocuments:
         """Adds the document and `document.added`; the first writer wins. Raises NotFound when its bytes are not stored."""
         tenant_id, original = document.actor.tenant_id, document.original
         async with tenant_transaction(self._pool, tenant_id) as connection:
+            name = (await stored_bytes(connection, tenant_id, document.name.sha256)).decode()
             row = await connection.fetchrow(
                 _ADD,
                 tenant_id,
                 document.document_id,
-                document.name,
+                name,
                 original.media_type,
                 original.sha256,
                 original.size,

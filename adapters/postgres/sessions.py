@@ -5,12 +5,15 @@ A step that runs twice finds its row and returns what stands there; events are w
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from adapters.postgres.blobs import stored_bytes
 from adapters.postgres.connection import Connection, Pool, tenant_transaction
 from adapters.postgres.decisions import decision_events, insert_decision, resolve_decision, stored_decision
 from adapters.postgres.outbox import event_of, insert_events
 from adapters.postgres.turns import FINAL, advance_turn, ended_event, insert_turn, next_seq, turn_seq, turn_status
+from domain.blobs import BlobRef
 from domain.decisions import Decision, GateRequest, Resolution, Verdict
 from domain.event_data import (
     DecisionResolved,
@@ -177,9 +180,14 @@ class PostgresSessions:
             await insert_events(connection, tenant_id, [event_of(ended_event(session_id, turn_id, seq, result))])
         return result.status
 
-    async def resolve(self, tenant_id: str, session_id: str, resolution: Resolution) -> Resolution:
-        """Records an approver's answer to an escalated decision; the first stands."""
+    async def resolve(
+        self, tenant_id: str, session_id: str, resolution: Resolution, comment: BlobRef | None = None
+    ) -> Resolution:
+        """Records an approver's answer to an escalated decision, with the text of `comment`; the first stands."""
         async with tenant_transaction(self._pool, tenant_id) as connection:
+            if comment is not None:
+                said = (await stored_bytes(connection, tenant_id, comment.sha256)).decode()
+                resolution = resolution.model_copy(update={"comment": said})
             if stored := await resolve_decision(connection, tenant_id, resolution):
                 return stored
             resolved = DecisionResolved(
@@ -228,6 +236,9 @@ async def _insert_session(
     connection: Connection, session: SessionInput, run_id: str, workflow_id: str, decision: Decision
 ) -> None:
     denied = decision.verdict is Verdict.DENY
+    metadata: dict[str, str] = {}
+    if session.metadata is not None:
+        metadata = json.loads(await stored_bytes(connection, session.actor.tenant_id, session.metadata.sha256))
     await connection.execute(
         _INSERT_SESSION,
         session.actor.tenant_id,
@@ -241,7 +252,7 @@ async def _insert_session(
         session.persona,
         session.model_role,
         list(session.documents),
-        session.metadata,
+        metadata,
         decision.decided_at,
         decision.decided_at if denied else None,
         "denied" if denied else None,

@@ -90,10 +90,11 @@ async def _resolve(services: Services, actor: Actor, decision_id: str, body: Res
     if record.decision.verdict is not Verdict.ESCALATE:
         raise Conflict("The decision was not escalated, so there is nothing to approve or refuse.")
     if record.resolution is None:
-        request = ResolveRequest(actor=actor, decision_id=decision_id, approved=approved, comment=body.comment)
+        comment = await services.blobs.put(actor.tenant_id, body.comment.encode()) if body.comment else None
+        request = ResolveRequest(actor=actor, decision_id=decision_id, approved=approved, comment=comment)
         outcome = await update(services.temporal, record.workflow_id, UpdateName.RESOLVE, request, ResolveOutcome)
         if outcome is not None and outcome.resolution is not None:
-            record = record.model_copy(update={"resolution": outcome.resolution})
+            record = await services.sessions.decision(actor.tenant_id, decision_id)
     if record.resolution is None:
         raise Conflict("The decision no longer waits for an answer.")
     if record.resolution.approved is not approved:

@@ -75,16 +75,18 @@ async def add_document(
         original = await services.blobs.put(actor.tenant_id, data, body.media_type)
         document_id = format_id(Prefix.DOCUMENT, claim.resource)
         region = services.settings.region
-        view = await run_to_end(
+        name = await services.blobs.put(actor.tenant_id, body.name.encode())
+        await run_to_end(
             services.temporal,
             name=WorkflowName.DOCUMENT_ADD,
-            arg=DocumentInput(document_id=document_id, actor=actor, name=body.name, original=original, region=region),
+            arg=DocumentInput(document_id=document_id, actor=actor, name=name, original=original, region=region),
             workflow_id=workflow_id(Feature.DOCUMENT, actor.tenant_id, document_id),
             feature=Feature.DOCUMENT,
             tenant_id=actor.tenant_id,
             region=region,
-            result=DocumentView,
+            result=type(None),
         )
+        view = await services.documents.get(actor.tenant_id, document_id)
         return Answer(201, view.model_dump(mode="json"), {"Location": f"/v1/documents/{document_id}"})
 
     return await idempotent(request, services, actor, key, body, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from domain.base import Contract
+from domain.blobs import BlobRef
 from domain.decisions import Decision, GateRequest, Resolution
 from domain.models import ChatMessage
 from domain.sessions import SendRequest, SessionInput, SessionStatus, SessionView, Turn, TurnResult, TurnStatus, TurnView
@@ -63,8 +64,10 @@ class SessionStore(Protocol):
         """Records how a turn ended; a turn that has ended keeps its end, which is returned."""
         ...
 
-    async def resolve(self, tenant_id: str, session_id: str, resolution: Resolution) -> Resolution:
-        """Records an approver's answer to an escalated decision; the first stands."""
+    async def resolve(
+        self, tenant_id: str, session_id: str, resolution: Resolution, comment: BlobRef | None = None
+    ) -> Resolution:
+        """Records an approver's answer to an escalated decision, with the text of `comment`; the first stands."""
         ...
 
     async def close(self, tenant_id: str, session_id: str, status: SessionStatus, reason: str) -> None:

@@ -52,8 +52,13 @@ class SessionRows:
     async def upload(self, data: bytes, media_type: str = "text/plain", name: str = "notes.txt") -> DocumentInput:
         """An upload before its text is read."""
         original = await self.blobs.put(self.tenant, data, media_type)
+        named = await self.blobs.put(self.tenant, name.encode())
         return DocumentInput(
-            document_id=f"doc_{uuid.uuid4().hex}", actor=self.actor, name=name, original=original, region="local"
+            document_id=f"doc_{uuid.uuid4().hex}",
+            actor=self.actor,
+            name=named,
+            original=original,
+            region="local",
         )
 
     async def events(self, topic: str) -> list[dict[str, object]]:

@@ -52,8 +52,9 @@ class Uploads:
     async def add(self, data: bytes, text: str, id_: str | None = None, name: str = "a.txt") -> DocumentInput:
         original = await self.blobs.put(self.tenant_id, data, "text/html")
         stored = await self.blobs.put(self.tenant_id, text.encode())
+        named = await self.blobs.put(self.tenant_id, name.encode())
         document = DocumentInput(
-            document_id=id_ or document_id(), actor=actor(self.tenant_id), name=name, original=original, region="local"
+            document_id=id_ or document_id(), actor=actor(self.tenant_id), name=named, original=original, region="local"
         )
         await self.documents.add(document, stored, len(text))
         return document
@@ -104,7 +105,8 @@ async def test_a_row_for_another_tenant_cannot_be_written(pool: Pool) -> None:
 
 async def test_a_document_is_added_once_with_one_event(uploads: Uploads) -> None:
     document = await uploads.add(b"<p>original", "original", name="first")
-    again = await uploads.documents.add(document.model_copy(update={"name": "second"}), document.original, 1)
+    second = await uploads.blobs.put(uploads.tenant_id, b"second")
+    again = await uploads.documents.add(document.model_copy(update={"name": second}), document.original, 1)
     assert (again.name, again.characters, again.bytes, again.media_type) == ("first", 8, 11, "text/html")
     assert again == await uploads.documents.get(uploads.tenant_id, document.document_id)
     text = await uploads.documents.text(uploads.tenant_id, document.document_id)
@@ -122,7 +124,7 @@ async def test_a_document_is_unknown_to_another_tenant(uploads: Uploads) -> None
 
 async def test_a_document_without_its_bytes_is_not_recorded(uploads: Uploads) -> None:
     gone = BlobRef(sha256="1" * 64, size=3)
-    document = DocumentInput(document_id=document_id(), actor=actor(uploads.tenant_id), name="a", original=gone, region="local")
+    document = DocumentInput(document_id=document_id(), actor=actor(uploads.tenant_id), name=gone, original=gone, region="local")
     with pytest.raises(NotFound, match="upload"):
         await uploads.documents.add(document, gone, 3)
     assert await uploads.events() == []
