@@ -80,14 +80,14 @@ async def run(size: Size, seed: str, shots: Sequence[Shot] | None = None) -> Ver
             await shooter.fire(shots)
             stop.set()
         await stack.all_serve()
-        await _settle(client, ledger)
+        await settle(client, ledger)
         await read_transcripts(client, ledger, found)
         tenant = stack.credentials.tenant
         await read_database(stack.environment["DATABASE_URL"], tenant, found)
         await read_kafka(kafka, found)
         runs = [f"session/{tenant}/{session_id}" for session_id in ledger.sessions.values()]
         await read_histories(temporal, Path(stack.environment["CODEC_KEY_FILE"]), runs, found)
-        await read_statuses(temporal, found)
+        await read_statuses(temporal, tenant, found)
         ledger.violations += [
             line for answer in ledger.violations for word in request_ids(answer) for line in stack.told_of(word)
         ]
@@ -117,7 +117,7 @@ async def _vary(model: FakeOpenAI, source: random.Random, stop: asyncio.Event) -
         await asyncio.sleep(0.1)
 
 
-async def _settle(client: ContractClient, ledger: Ledger) -> None:
+async def settle(client: ContractClient, ledger: Ledger) -> None:
     """Returns when every acknowledged turn has ended, or the time is up: what has not ended then is lost."""
     open_sessions = {message.session_id for message in ledger.acknowledged}
     try:

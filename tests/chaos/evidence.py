@@ -17,7 +17,7 @@ from temporalio.client import Client
 from temporalio.worker import Replayer
 
 from adapters.postgres.connection import create_pool, tenant_transaction
-from domain.names import Topic
+from domain.names import SearchAttribute, Topic
 from runtime.plugin import somagent_plugin
 from workflows.sessions import SessionWorkflow
 
@@ -40,7 +40,8 @@ class Evidence:
     events: list[dict[str, Any]] = field(default_factory=list)
     published: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often Kafka holds each (source, id)."""
-    sources: set[str] = field(default_factory=set)
+    sources: set[str] | None = None
+    """Of what Kafka holds; None where there is no Kafka."""
     statuses: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Workflow ids by the status of their runs."""
     timelines: dict[str, Timeline] = field(default_factory=dict)
@@ -102,17 +103,18 @@ async def read_kafka(kafka: KafkaCluster, found: Evidence) -> None:
 async def read_histories(temporal: Client, codec_key_file: Path, workflow_ids: list[str], found: Evidence) -> None:
     """Decodes and replays every history. Raises when one does not decode, or replays to other commands."""
     replayer = Replayer(workflows=[SessionWorkflow], plugins=[somagent_plugin(codec_key_file)])
+    codec = temporal.data_converter.payload_codec
     for workflow_id in workflow_ids:
         histories = await chain(temporal, workflow_id)
         found.runs += len(histories)
         for history in histories:
-            found.payloads += await decode_all(temporal, history)
+            found.payloads += await decode_all(codec, history)
             await replayer.replay_workflow(history)
-        found.timelines[workflow_id] = await Timeline.read(temporal, histories)
+        found.timelines[workflow_id] = await Timeline.read(codec, histories)
 
 
-async def read_statuses(temporal: Client, found: Evidence) -> None:
-    """Every run the server knows."""
-    async for run in temporal.list_workflows():
+async def read_statuses(temporal: Client, tenant: str, found: Evidence) -> None:
+    """Every run of the tenant that the server knows."""
+    async for run in temporal.list_workflows(f"{SearchAttribute.TENANT_ID.value} = '{tenant}'"):
         if run.status is not None:
             found.statuses[run.status.name].add(run.id)

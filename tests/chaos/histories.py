@@ -17,6 +17,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistory
+from temporalio.converter import PayloadCodec
 
 from domain.names import ActivityName
 
@@ -65,11 +66,13 @@ def payloads(message: ProtoMessage) -> Iterator[Payload]:
                 yield from payloads(each)
 
 
-async def decode_all(client: Client, history: WorkflowHistory) -> int:
-    """Decodes every payload with the client's codec; returns how many. Raises when one cannot be read."""
-    found = [payload for event in history.events for payload in payloads(event)]
-    codec = client.data_converter.payload_codec
-    clear = await codec.decode(found) if codec else found
+async def _clear(codec: PayloadCodec | None, found: Sequence[Payload]) -> list[Payload]:
+    return await codec.decode(found) if codec else list(found)
+
+
+async def decode_all(codec: PayloadCodec | None, history: WorkflowHistory) -> int:
+    """Decodes every payload; returns how many. Raises when one cannot be read."""
+    clear = await _clear(codec, [payload for event in history.events for payload in payloads(event)])
     for payload in clear:
         if payload.metadata["encoding"] in (b"json/plain", b"json/protobuf"):
             json.loads(payload.data)
@@ -95,17 +98,15 @@ class Timeline:
         self._changes, self._opened, self._first_turn = changes, opened, first_turn
 
     @classmethod
-    async def read(cls, client: Client, histories: Sequence[WorkflowHistory]) -> Timeline:
+    async def read(cls, codec: PayloadCodec | None, histories: Sequence[WorkflowHistory]) -> Timeline:
         """From all runs of a workflow."""
         changes: list[_Change] = []
         first = histories[0].events[0]
         attributes = first.workflow_execution_started_event_attributes
-        codec = client.data_converter.payload_codec
-        started = list(attributes.input.payloads)
-        (argument,) = await codec.decode(started) if codec else started
+        (argument,) = await _clear(codec, attributes.input.payloads)
         for history in histories:
             steps: dict[int, str] = {}
-            seen = [await _change(client, event, steps) for event in history.events]
+            seen = [await _change(codec, event, steps) for event in history.events]
             changes += [change for change in seen if change]
         return cls(changes, _time(first), first_turn=json.loads(argument.data).get("first_turn") is not None)
 
@@ -134,7 +135,7 @@ class Timeline:
         return _QUEUE if running else None
 
 
-async def _change(client: Client, event: HistoryEvent, steps: dict[int, str]) -> _Change | None:
+async def _change(codec: PayloadCodec | None, event: HistoryEvent, steps: dict[int, str]) -> _Change | None:
     """What an event means; `steps` are the activities of its run by the id of the event that scheduled them."""
     if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
         steps[event.event_id] = name = event.activity_task_scheduled_event_attributes.activity_type.name
@@ -144,9 +145,7 @@ async def _change(client: Client, event: HistoryEvent, steps: dict[int, str]) ->
         return _Change(_time(event), steps[getattr(event, ended).scheduled_event_id], scheduled=False)
     marker = event.marker_recorded_event_attributes
     if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED and marker.marker_name == LOCAL_ACTIVITY:
-        data = list(marker.details["data"].payloads)
-        codec = client.data_converter.payload_codec
-        (payload,) = await codec.decode(data) if codec else data
+        (payload,) = await _clear(codec, marker.details["data"].payloads)
         return _Change(_time(event), json.loads(payload.data)["activity_type"], scheduled=False)
     return None
 

@@ -73,9 +73,14 @@ class Verdict:
 
 
 def judge(
-    seed: str, tenant: str, ledger: Ledger, found: Evidence, killed: Sequence[tuple[Killed, Moment]], processes: Sequence[str]
+    seed: str,
+    tenant: str,
+    ledger: Ledger,
+    found: Evidence,
+    killed: Sequence[tuple[Killed, Moment]] = (),
+    processes: Sequence[str] = (),
 ) -> Verdict:
-    """Everything is held against everything."""
+    """Everything is held against everything; `processes` get a row each."""
     verdict = Verdict(seed, [], ledger, found)
     turns = {turn["turn_id"]: turn for transcript in found.transcripts.values() for turn in transcript}
     for message in ledger.messages.values():
@@ -136,6 +141,8 @@ def _judge_events(turns: dict[str, dict[str, Any]], found: Evidence, verdict: Ve
                 verdict.lost[keys.get(turn_id, turn_id)] = f"no event {kind}"
     ids = Counter(event["event_id"] for event in found.events)
     verdict.faults += [f"event id {event_id} is used {count} times" for event_id, count in ids.items() if count > 1]
+    if found.sources is None:
+        return
     published = Counter(event_id for _, event_id in found.published)
     for event_id in ids.keys() - published.keys():
         verdict.lost[event_id] = "the event never reached Kafka"
