@@ -55,3 +55,6 @@ Comment = Annotated[CleanText, StringConstraints(max_length=500)]
 
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 MetadataValue = Annotated[CleanText, StringConstraints(max_length=512)]
+
+NO_OTHER_KEYS: Final = {"additionalProperties": False}
+"""`json_schema_extra` of a dictionary whose keys have a pattern: without it the document would allow every other key too."""

@@ -67,6 +67,8 @@ def _build(app: FastAPI) -> dict[str, Any]:
 def _add_problems(operation: dict[str, Any]) -> None:
     """The statuses every operation of this kind may answer with."""
     responses: dict[str, Any] = operation["responses"]
+    for parameter in operation.get("parameters", []):
+        parameter["schema"] = _never_null(parameter["schema"])
     validation = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {})
     if validation.get("$ref", "").endswith("/HTTPValidationError"):
         del responses["422"]
@@ -85,3 +87,11 @@ def _add_problems(operation: dict[str, Any]) -> None:
     for status, response in problems(*sorted(statuses)).items():
         responses.setdefault(str(status), response)
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter that is not sent is absent; neither a query nor a header can say null."""
+    choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    if len(choices) != 1:
+        return schema
+    return choices[0] | {name: value for name, value in schema.items() if name != "anyOf"}

@@ -218,13 +218,11 @@ def install_problem_handlers(app: FastAPI, public_url: str) -> None:
 
 
 def _allowed_methods(app: FastAPI, path: str) -> list[str]:
-    """Of every route with that path: the router itself knows only the first of them."""
-    allowed: set[str] = set()
-    for context in iter_route_contexts(app.routes):
-        route = context.original_route
-        if isinstance(route, APIRoute) and route.path_regex.match(path):
-            allowed |= route.methods or set()
-    return sorted(allowed)
+    """Of every route with that path, the most literal one: the router itself knows only the first of them."""
+    routes = [context.original_route for context in iter_route_contexts(app.routes)]
+    matching = [route for route in routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    fewest = min((len(route.param_convertors) for route in matching), default=0)
+    return sorted({name for route in matching if len(route.param_convertors) == fewest for name in route.methods or ()})
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.edge_types import MetadataKey, MetadataValue, Name, Prompt
+from api.edge_types import NO_OTHER_KEYS, MetadataKey, MetadataValue, Name, Prompt
 from domain.base import Contract
 from domain.decisions import Decision
 from domain.ids import DocumentId, SessionId, TurnId
 from domain.sessions import DEFAULT_ROLE, SessionStatus, SessionView, TurnStatus, TurnView
 
-Role = Annotated[Name, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Role = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
 class StartBody(Contract):
@@ -22,7 +22,7 @@ class StartBody(Contract):
     documents: tuple[DocumentId, ...] = Field(default=(), max_length=50)
     persona: Name | None = Field(default=None, examples=["librarian"])
     model_role: Role = DEFAULT_ROLE
-    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=32)
+    metadata: dict[MetadataKey, MetadataValue] = Field(default_factory=dict, max_length=32, json_schema_extra=dict(NO_OTHER_KEYS))
 
 
 class CapabilityToken(Contract):

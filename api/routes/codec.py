@@ -6,7 +6,6 @@ The UI calls it from the operator's browser, so the answer allows the UI's origi
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Annotated
 
 from fastapi import Request, Response
@@ -15,22 +14,25 @@ from temporalio.api.common.v1 import Payload
 
 from api.auth import ServicesDependency, require
 from api.context import edge_context
+from api.edge_types import NO_OTHER_KEYS, MetadataKey
 from api.problems import problems
 from api.routing import MIB, before_authorising, body_limit, edge_router
 from api.services import services_of
 from domain.actors import Actor
 from domain.base import Contract
-from domain.errors import InvalidRequest
 from domain.names import Scope
 
 router = edge_router("codec")
 
 
+Base64 = Annotated[str, Field(pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
+
+
 class WirePayload(Contract):
     """A payload in protobuf's JSON form: metadata values and data are base64."""
 
-    metadata: dict[str, str] = Field(default_factory=dict, max_length=32)
-    data: str = ""
+    metadata: dict[MetadataKey, Base64] = Field(default_factory=dict, max_length=32, json_schema_extra=dict(NO_OTHER_KEYS))
+    data: Base64 = ""
 
 
 class Payloads(Contract):
@@ -75,11 +77,8 @@ async def decode(body: Payloads, services: ServicesDependency, _actor: Annotated
 
 
 def _read(payload: WirePayload) -> Payload:
-    try:
-        metadata = {key: base64.b64decode(value, validate=True) for key, value in payload.metadata.items()}
-        return Payload(metadata=metadata, data=base64.b64decode(payload.data, validate=True))
-    except (binascii.Error, ValueError):
-        raise InvalidRequest("Metadata and data of a payload must be base64.") from None
+    metadata = {key: base64.b64decode(value) for key, value in payload.metadata.items()}
+    return Payload(metadata=metadata, data=base64.b64decode(payload.data))
 
 
 def _write(payload: Payload) -> WirePayload:

@@ -87,7 +87,7 @@ async def test_without_the_operators_scope_nothing_is_decoded(
 async def test_what_is_no_payload_is_refused(gateway: Gateway, http: httpx2.AsyncClient) -> None:
     answer = await decode(http, await gateway.bearer(Scope.CODEC_DECODE), {"metadata": {}, "data": "no base64"})
     assert answer.status_code == 400
-    assert "base64" in answer.json()["detail"]
+    assert answer.json()["errors"][0]["pointer"] == "#/payloads/0/data"
 
 
 async def test_the_uis_pages_may_read_every_answer_and_no_other_pages_any(compose_gateway: StartGateway) -> None:
