@@ -1,0 +1,1 @@
+"""What is measured, and written down; no test asserts a time."""
