@@ -10,16 +10,18 @@ import asyncio
 import hashlib
 from typing import Final
 
-from adapters.postgres.connection import Connection, Pool, tenant_transaction
+from adapters.postgres.connection import Connection, Pool, tenant_insert, tenant_select
 from domain.blobs import TEXT, BlobRef
 from domain.errors import DomainError, NotFound
 
 _THREAD_BYTES: Final = 1 << 20
 
 _PUT = """
-INSERT INTO blobs (tenant_id, sha256, media_type, content) VALUES ($1, $2, $3, $4)
+INSERT INTO blobs (tenant_id, sha256, media_type, content) SELECT tenant_id, $2, $3, $4 FROM tenant
 ON CONFLICT (tenant_id, sha256) DO UPDATE SET created_at = now()
 """
+
+_GET = "SELECT content FROM blobs WHERE tenant_id = tenant.tenant_id AND sha256 = $2"
 
 # The last clause spares bytes that were stored after the last document that names them was recorded: somebody is about to name
 # them. An hour is far beyond any retry of that somebody. A digest anywhere in a decision's JSON counts, whatever its field.
@@ -62,16 +64,16 @@ async def drop_unnamed(connection: Connection, tenant_id: str, digests: tuple[st
 
 async def stored_bytes(connection: Connection, tenant_id: str, sha256: str) -> bytes:
     """The bytes of that digest, checked. Raises NotFound."""
-    return await verified(await _content(connection, tenant_id, sha256), sha256)
-
-
-async def _content(connection: Connection, tenant_id: str, sha256: str) -> bytes:
     content: bytes | None = await connection.fetchval(
         "SELECT content FROM blobs WHERE tenant_id = $1 AND sha256 = $2", tenant_id, sha256
     )
+    return await _found(content, sha256)
+
+
+async def _found(content: bytes | None, sha256: str) -> bytes:
     if content is None:
         raise NotFound("The uploaded bytes are no longer stored; upload them again.")
-    return content
+    return await verified(content, sha256)
 
 
 class PostgresBlobs:
@@ -84,12 +86,10 @@ class PostgresBlobs:
     async def put(self, tenant_id: str, data: bytes, media_type: str = TEXT) -> BlobRef:
         """Stores the bytes and names them; the media type of the first writing stands. Raises DependencyUnavailable."""
         sha256 = await digest(data)
-        async with tenant_transaction(self._pool, tenant_id) as connection:
-            await connection.execute(_PUT, tenant_id, sha256, media_type, data)
+        await tenant_insert(self._pool, tenant_id, _PUT, sha256, media_type, data)
         return BlobRef(sha256=sha256, size=len(data), media_type=media_type)
 
     async def get(self, tenant_id: str, sha256: str) -> bytes:
         """The bytes, checked against their digest. Raises NotFound, DependencyUnavailable."""
-        async with tenant_transaction(self._pool, tenant_id) as connection:
-            content = await _content(connection, tenant_id, sha256)
-        return await verified(content, sha256)
+        rows = await tenant_select(self._pool, tenant_id, _GET, sha256)
+        return await _found(rows[0]["content"] if rows else None, sha256)

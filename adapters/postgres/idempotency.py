@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.postgres.connection import Connection, Pool, Row, tenant_transaction
+from adapters.postgres.connection import Pool, Row, tenant_insert, tenant_transaction
 from domain.actors import Actor
 from domain.errors import IdempotencyKeyReused, RequestInProgress
 from domain.ports.idempotency import LEASE_SECONDS, Claim
@@ -21,7 +21,7 @@ _SWEEP_ROWS: Final = 1000
 # Its conditions read the row as it was before.
 _CLAIM: Final = """
 INSERT INTO idempotency_keys AS held (tenant_id, client_id, route, key, body_sha256, resource, lease_until)
-VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7))
+SELECT tenant_id, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7) FROM tenant
 ON CONFLICT (tenant_id, client_id, route, key) DO UPDATE SET
     body_sha256 = excluded.body_sha256,
     resource = CASE WHEN held.created_at < now() - interval '24 hours' THEN excluded.resource ELSE held.resource END,
@@ -69,16 +69,19 @@ class PostgresClaims:
     async def claim(self, actor: Actor, route: str, key: str, body_sha256: str, resource: UUID) -> Claim:
         """Claims the key. Raises IdempotencyKeyReused, RequestInProgress, DependencyUnavailable."""
         self._claims += 1
-        async with tenant_transaction(self._pool, actor.tenant_id) as connection:
-            if self._claims % _SWEEP_EVERY == 0:
+        if self._claims % _SWEEP_EVERY == 0:
+            async with tenant_transaction(self._pool, actor.tenant_id) as connection:
                 await connection.execute(_SWEEP, actor.tenant_id, _SWEEP_ROWS)
-            claimed = await connection.fetchval(_CLAIM, *_identity(actor, route, key), body_sha256, resource, self._lease)
-            if claimed is not None:
-                return Claim(resource=claimed)
-            return _answered(await self._held(connection, actor, route, key), body_sha256)
+        claimed = await tenant_insert(
+            self._pool, actor.tenant_id, _CLAIM, actor.client_id, route, key, body_sha256, resource, self._lease
+        )
+        if claimed:
+            return Claim(resource=claimed[0]["resource"])
+        return _answered(await self._held(actor, route, key), body_sha256)
 
-    async def _held(self, connection: Connection, actor: Actor, route: str, key: str) -> Row:
-        row = await connection.fetchrow(_HELD, *_identity(actor, route, key))
+    async def _held(self, actor: Actor, route: str, key: str) -> Row:
+        async with tenant_transaction(self._pool, actor.tenant_id) as connection:
+            row = await connection.fetchrow(_HELD, *_identity(actor, route, key))
         if row is None:
             # Deleted between the two statements, which only an expired key is.
             raise RequestInProgress("This Idempotency-Key has just expired; send the request again.", retry_after=1)

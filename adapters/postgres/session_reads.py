@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from adapters.postgres.connection import Pool, Row, tenant_transaction
+from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.decisions import decision_record
 from domain.decisions import Decision, Resolution
 from domain.errors import NotFound
@@ -25,8 +25,10 @@ FROM turns t
 LEFT JOIN blobs m ON m.tenant_id = t.tenant_id AND m.sha256 = coalesce(t.used_sha256, t.message_sha256)
 LEFT JOIN blobs r ON r.tenant_id = t.tenant_id AND r.sha256 = t.reply_sha256
 LEFT JOIN decisions d ON d.tenant_id = t.tenant_id AND d.decision_id = t.decision_id
-WHERE t.tenant_id = $1 AND t.session_id = $2
 """
+_TURNS = f"{_TURN} WHERE t.tenant_id = $1 AND t.session_id = $2"
+_ONE_TURN = f"{_TURN} WHERE t.tenant_id = tenant.tenant_id AND t.session_id = $2 AND t.turn_id = $3"
+_TURN_STATUS = "SELECT status FROM turns WHERE tenant_id = tenant.tenant_id AND turn_id = $2"
 _SETTLED = FINAL_TURN_STATUSES | {TurnStatus.AWAITING_APPROVAL}
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -64,23 +66,22 @@ class PostgresSessionReads:
 
     async def turn(self, tenant_id: str, session_id: str, turn_id: str) -> TurnView:
         """One turn with its texts. Raises NotFound."""
-        async with tenant_transaction(self._pool, tenant_id) as connection:
-            row = await connection.fetchrow(_TURN + " AND t.turn_id = $3", tenant_id, session_id, turn_id)
-        if row is None:
+        rows = await tenant_select(self._pool, tenant_id, _ONE_TURN, session_id, turn_id)
+        if not rows:
             raise NotFound("No turn has that id in this session.")
-        return _turn_view(row)
+        return _turn_view(rows[0])
 
     async def turns(self, tenant_id: str, session_id: str, *, after: int, limit: int) -> tuple[TurnView, ...]:
         """The transcript in order, from after that sequence number on."""
         async with tenant_transaction(self._pool, tenant_id) as connection:
-            rows = await connection.fetch(_TURN + " AND t.seq > $3 ORDER BY t.seq LIMIT $4", tenant_id, session_id, after, limit)
+            rows = await connection.fetch(_TURNS + " AND t.seq > $3 ORDER BY t.seq LIMIT $4", tenant_id, session_id, after, limit)
         return tuple(_turn_view(row) for row in rows)
 
     async def conversation(self, tenant_id: str, session_id: str, before: int, limit: int) -> tuple[ChatMessage, ...]:
         """The last completed exchanges before a turn, oldest first."""
         async with tenant_transaction(self._pool, tenant_id) as connection:
             rows = await connection.fetch(
-                _TURN + " AND t.seq < $3 AND t.status = 'completed' ORDER BY t.seq DESC LIMIT $4",
+                _TURNS + " AND t.seq < $3 AND t.status = 'completed' ORDER BY t.seq DESC LIMIT $4",
                 tenant_id,
                 session_id,
                 before,
@@ -105,15 +106,12 @@ class PostgresSessionReads:
     async def wait_turn(self, tenant_id: str, session_id: str, turn_id: str, timeout_seconds: float) -> TurnView:
         """The turn once it has ended or waits for an approver, or as it stands after that time."""
         deadline = time.monotonic() + timeout_seconds
-        while True:
-            async with tenant_transaction(self._pool, tenant_id) as connection:
-                status = await connection.fetchval(
-                    "SELECT status FROM turns WHERE tenant_id = $1 AND turn_id = $2", tenant_id, turn_id
-                )
-            left = deadline - time.monotonic()
-            if status is None or status in _SETTLED or left <= 0:
-                return await self.turn(tenant_id, session_id, turn_id)
+        while (left := deadline - time.monotonic()) > 0:
+            rows = await tenant_select(self._pool, tenant_id, _TURN_STATUS, turn_id)
+            if not rows or rows[0]["status"] in _SETTLED:
+                break
             await self._changed(min(left, _LOOK_AGAIN_SECONDS))
+        return await self.turn(tenant_id, session_id, turn_id)
 
     async def decision(self, tenant_id: str, decision_id: str) -> DecisionRecord:
         """One decision. Raises NotFound."""
