@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -55,9 +56,19 @@ _BY_STATUS: Final[Mapping[int, type[DomainError]]] = {
     429: TooManyRequests,
     503: DependencyUnavailable,
 }
+# A connection that breaks under a call is `UNKNOWN` or `INTERNAL` to gRPC; the SDK tries all of these again and then gives up.
 _TEMPORAL_AWAY: Final = frozenset(
-    {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.ABORTED}
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.ABORTED,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.INTERNAL,
+    }
 )
+
+log = structlog.get_logger("api.problems")
 
 
 class FieldError(Contract):
@@ -194,11 +205,18 @@ def as_domain_error(error: Exception) -> DomainError | None:
             return None
 
 
+def _status_name(error: Exception) -> str | None:
+    """What gRPC calls the failure; None for another. Its words are left out of logs: they may quote a request."""
+    return error.status.name if isinstance(error, RPCError) else None
+
+
 def install_problem_handlers(app: FastAPI, public_url: str) -> None:
     """Makes every expected error of a route a problem document."""
 
     async def handle(request: Request, error: Exception) -> JSONResponse:
         problem = as_domain_error(error) or internal_error()
+        if problem.status >= 500 and problem is not error:
+            log.warning("request.not.served", problem=problem.type, error=type(error).__name__, grpc=_status_name(error))
         response = problem_response(request, problem, public_url)
         if problem.status == 405:
             response.headers["Allow"] = ", ".join(_allowed_methods(app, request.url.path))

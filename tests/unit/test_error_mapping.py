@@ -30,6 +30,8 @@ def updated(type_: str | None) -> WorkflowUpdateFailedError:
         (rpc(RPCStatusCode.UNAVAILABLE), "dependency-unavailable"),
         (rpc(RPCStatusCode.DEADLINE_EXCEEDED), "dependency-unavailable"),
         (rpc(RPCStatusCode.CANCELLED), "dependency-unavailable"),
+        (rpc(RPCStatusCode.UNKNOWN), "dependency-unavailable"),
+        (rpc(RPCStatusCode.INTERNAL), "dependency-unavailable"),
         (rpc(RPCStatusCode.INVALID_ARGUMENT), "internal-error"),
         (WorkflowUpdateRPCTimeoutOrCancelledError(), "dependency-unavailable"),
         (TimeoutError(), "dependency-unavailable"),
