@@ -99,6 +99,12 @@ class Settings(BaseSettings):
     somabrain_token: SecretStr | None = Field(default=None, description="Bearer token of SomaBrain.")
     somabrain_api_prefix: str = Field(default="/api", description="Path prefix of SomaBrain's API.")
 
+    workflow_sandbox: bool = Field(
+        default=False,
+        description="Run workflows in the SDK's sandbox, which stops what is not deterministic, at twice a worker's CPU per "
+        "session start. Tests and the replay of recorded histories always do.",
+    )
+
     rate_limit_per_minute: int = Field(default=1200, ge=1, description="Requests one client may make in a minute.")
     session_idle_seconds: int = Field(
         default=86_400, ge=1, description="A session without a message closes itself after this long, in seconds."

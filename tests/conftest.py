@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from workers.embedded.stack import EmbeddedStack
+
+# Whatever worker a test starts runs its workflows in the sandbox.
+os.environ["WORKFLOW_SANDBOX"] = "true"
 
 
 @pytest.fixture(scope="session")

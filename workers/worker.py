@@ -78,13 +78,13 @@ def make_worker(client: Client, queue: Queue, parts: Activities, *, cached_workf
     )
 
 
-async def run_worker(settings: Settings, queues: Sequence[Queue], *, sandbox: bool = True) -> None:
+async def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
     """Runs until SIGTERM or SIGINT. Raises DependencyUnavailable when Postgres or Temporal is not to be had."""
     configure_logs("worker", settings.log_level)
     tracing = start_tracing("worker", settings.otel_exporter_otlp_endpoint, settings.region)
     stop = stop_event()
     try:
-        client = await connect(settings, sandbox=sandbox)
+        client = await connect(settings, sandbox=settings.workflow_sandbox)
         await ensure_search_attributes(client)
         async with compose_worker(settings) as parts:
             workers = [make_worker(client, queue, parts) for queue in queues]
