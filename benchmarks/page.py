@@ -37,8 +37,8 @@ _SETTINGS = """\
 - uvloop in gateway and worker.
 - The embedded Temporal runs with unthrottled task dispatch, one partition for each queue and SQLite in WAL mode with
   `synchronous=normal`. That can lose the last commits when the machine loses power, not when a process is killed.
-- The workflow sandbox stays on in the worker. It costs CPU on each start and catches what is not deterministic before it is in a
-  history; parts of workflows that hold no state pass it by name.
+- The workflow sandbox is off in the worker (`WORKFLOW_SANDBOX` turns it on): it doubles the worker's CPU for each start. Every
+  test and every replay of a recorded history runs with it.
 """
 
 
