@@ -12,7 +12,6 @@ from typing import Final, Protocol, cast
 from domain import capabilities, redaction
 from domain.constitution import ActiveConstitution, Direction, Severity
 from domain.decisions import GateRequest, Reason, ReasonCode, Verdict, strictest
-from domain.names import Effect
 from domain.ports.blobs import BlobStore
 from domain.ports.identity import Standing
 from domain.ports.moderation import Finding, Moderator
@@ -171,31 +170,21 @@ class PolicyChecker:
 
     async def check(self, case: Case) -> Opinion:
         """The strictest verdict over the effects. The case then says how the text is to be transformed."""
-        answers = tuple(self._ask(case, effect) for effect in case.request.effects)
-        instructions = sorted({word for answer in answers if answer.transform for word in answer.transform.split(" ")})
-        reasons = tuple(dict.fromkeys(reason for answer in answers for reason in answer.reasons))
-        return Opinion(
-            strictest(*(answer.verdict for answer in answers)),
-            reasons,
-            replace(case, transform=" ".join(instructions) or None),
-        )
-
-    def _ask(self, case: Case, effect: Effect) -> PolicyAnswer:
-        answer = _answer(self._engine.evaluate(case.constitution, question(case, effect)))
+        answer = _answer(self._engine.evaluate(case.constitution, question(case)))
         if answer.verdict is not Verdict.ALLOW and not answer.reasons:
             raise NonsenseError("a verdict without a reason")
         if answer.verdict is Verdict.TRANSFORM and answer.transform is None:
             raise NonsenseError("a transform without an instruction")
         if answer.transform is not None:
             redaction.categories(answer.transform)
-        return answer
+        return Opinion(answer.verdict, answer.reasons, replace(case, transform=answer.transform))
 
 
-def question(case: Case, effect: Effect) -> PolicyQuestion:
-    """What the policies are asked about one effect of a case."""
+def question(case: Case) -> PolicyQuestion:
+    """What the policies are asked about a case."""
     return PolicyQuestion(
         actor=case.request.actor,
-        action=effect.value,
+        actions=tuple(effect.value for effect in case.request.effects),
         resource=case.request.resource,
         facts=case.request.facts,
         score=case.score,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, Final
 
 import cedarpy
@@ -27,10 +28,9 @@ class CedarEngine:
     name = "policy"
 
     def evaluate(self, constitution: ActiveConstitution, question: PolicyQuestion) -> PolicyAnswer:
-        """The strictest verdict of the policies that determined the answer. Never raises: an error is a denial."""
+        """The strictest verdict of the policies that determined the answers. Never raises: an error is a denial."""
         try:
-            policies = prepared(constitution.document.policies)
-            return self._answer(policies, question)
+            return self._answer(prepared(constitution.document.policies), question)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):
             return self._error()
 
@@ -43,8 +43,18 @@ class CedarEngine:
         return hashlib.sha256(rfc8785.dumps({"policies": constitution.policies, "schema": SCHEMA_TEXT})).hexdigest()
 
     def _answer(self, policies: Policies, question: PolicyQuestion) -> PolicyAnswer:
-        request, entities = _request(question), _entities(question)
-        result = ask(request, policies.all, entities)
+        requests, entities = [_request(question, action) for action in question.actions], _entities(question)
+        results = ask(requests, policies.all, entities)
+        answers = [self._one(policies, request, entities, result) for request, result in zip(requests, results, strict=True)]
+        return PolicyAnswer(
+            verdict=strictest(*(answer.verdict for answer in answers)),
+            reasons=tuple(dict.fromkeys(reason for answer in answers for reason in answer.reasons)),
+            transform=_instructions(answer.transform for answer in answers),
+        )
+
+    def _one(
+        self, policies: Policies, request: dict[str, Any], entities: list[dict[str, Any]], result: cedarpy.AuthzResult
+    ) -> PolicyAnswer:
         if result.diagnostics.errors:
             return self._error()
         determining = [policies.by_id[id_] for id_ in result.diagnostics.reasons]
@@ -56,7 +66,7 @@ class CedarEngine:
             return self._denial(ReasonCode.NO_POLICY_PERMITS, "No policy permits this.")
         if strictest(*(policy.verdict for policy in determining)) is Verdict.DENY:
             return self._from(determining)
-        permitted = ask(request, policies.unescalated, entities)
+        (permitted,) = ask([request], policies.unescalated, entities)
         if permitted.diagnostics.errors:
             return self._error()
         if permitted.decision is not cedarpy.Decision.Allow:
@@ -66,11 +76,10 @@ class CedarEngine:
     def _from(self, determining: list[Policy]) -> PolicyAnswer:
         verdict = strictest(*(policy.verdict for policy in determining))
         spoken = sorted((policy for policy in determining if policy.verdict is not Verdict.ALLOW), key=lambda policy: policy.id)
-        instructions = sorted({word for policy in spoken if policy.transform for word in policy.transform.split(" ")})
         return PolicyAnswer(
             verdict=verdict,
             reasons=tuple(Reason(checker=self.name, code=policy.id, message=policy.reason) for policy in spoken),
-            transform=" ".join(instructions) or None,
+            transform=_instructions(policy.transform for policy in spoken),
         )
 
     def _denial(self, code: ReasonCode, message: str) -> PolicyAnswer:
@@ -80,28 +89,36 @@ class CedarEngine:
         return self._denial(ReasonCode.POLICY_ERROR, "The policies could not be evaluated, which is a denial.")
 
 
+def _instructions(given: Iterable[str | None]) -> str | None:
+    """All instructions, each once."""
+    return " ".join(sorted({word for words in given if words for word in words.split(" ")})) or None
+
+
 def _uid(kind: str, id_: str) -> dict[str, str]:
     return {"type": f"Soma::{kind}", "id": id_}
 
 
-def _resource(question: PolicyQuestion) -> tuple[dict[str, str], str]:
-    """The resource and its tenant: its own where it is named `feature/tenant/id`, else the actor's."""
+def _resource(question: PolicyQuestion, action: str) -> dict[str, str]:
+    kind = _RESOURCES.get(Effect(action), "Session")
+    return _uid(kind, question.facts.model_role if kind == "Model" else question.resource)
+
+
+def _tenant(question: PolicyQuestion) -> str:
+    """The resource's tenant: its own where it is named `feature/tenant/id`, else the actor's."""
     parts = question.resource.split("/")
-    tenant = parts[1] if len(parts) == 3 else question.actor.tenant_id
-    kind = _RESOURCES.get(Effect(question.action), "Session")
-    return _uid(kind, question.facts.model_role if kind == "Model" else question.resource), tenant
+    return parts[1] if len(parts) == 3 else question.actor.tenant_id
 
 
 def _user(question: PolicyQuestion) -> dict[str, str]:
     return _uid("User", f"{question.actor.tenant_id}/{question.actor.subject}")
 
 
-def _request(question: PolicyQuestion) -> dict[str, Any]:
+def _request(question: PolicyQuestion, action: str) -> dict[str, Any]:
     facts = question.facts
     return {
         "principal": _user(question),
-        "action": _uid("Action", question.action),
-        "resource": _resource(question)[0],
+        "action": _uid("Action", action),
+        "resource": _resource(question, action),
         "context": {
             "score": question.score,
             "text_bytes": facts.text_bytes,
@@ -119,11 +136,12 @@ def _request(question: PolicyQuestion) -> dict[str, Any]:
 
 
 def _entities(question: PolicyQuestion) -> list[dict[str, Any]]:
+    """Each entity once: two actions may have the same resource."""
     client = _uid("Client", question.actor.client_id)
-    resource, tenant = _resource(question)
-    own = {"tenant": question.actor.tenant_id}
+    own, tenant = {"tenant": question.actor.tenant_id}, _tenant(question)
+    resources = {uid["type"]: uid for uid in (_resource(question, action) for action in question.actions)}
     return [
         {"uid": client, "attrs": own, "parents": []},
         {"uid": _user(question), "attrs": own, "parents": [client]},
-        {"uid": resource, "attrs": {"tenant": tenant}, "parents": []},
+        *({"uid": uid, "attrs": {"tenant": tenant}, "parents": []} for uid in resources.values()),
     ]

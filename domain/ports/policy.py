@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pydantic import Field
+
 from domain.actors import Actor
 from domain.base import Contract
 from domain.constitution import ActiveConstitution, Constitution
@@ -11,13 +13,13 @@ from domain.decisions import Facts, Reason, Verdict
 
 
 class PolicyQuestion(Contract):
-    """May this actor do this action on this resource, with these facts?
+    """May this actor do all of these actions on this resource, with these facts?
 
-    `action` is a value of `Effect`, `score` is 0..1000, `categories` are those of the moderation findings.
+    `actions` are values of `Effect`, `score` is 0..1000, `categories` are those of the moderation findings.
     """
 
     actor: Actor
-    action: str
+    actions: tuple[str, ...] = Field(min_length=1)
     resource: str
     facts: Facts
     score: int
@@ -40,7 +42,8 @@ class PolicyEngine(Protocol):
     """Decides by the constitution's policies."""
 
     def evaluate(self, constitution: ActiveConstitution, question: PolicyQuestion) -> PolicyAnswer:
-        """The strictest verdict of the policies that determined the answer. An evaluation error is a denial."""
+        """The strictest verdict, over the actions, of the policies that determined the answers, with the reasons and instructions
+        of all. An evaluation error is a denial."""
         ...
 
     def check(self, constitution: Constitution) -> tuple[str, ...]:

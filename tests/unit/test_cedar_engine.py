@@ -59,7 +59,7 @@ def question(**changes: Any) -> PolicyQuestion:
     facts = {name: changes.pop(name) for name in tuple(changes) if name in Facts.model_fields}
     values: dict[str, Any] = {
         "actor": Actor(tenant_id="demo", subject="someone", client_id="cli_1", scopes=("session:start",), jti="j"),
-        "action": Effect.SESSION_START.value,
+        "actions": (Effect.SESSION_START.value,),
         "resource": "ses_1",
         "facts": Facts(**facts),
         "score": 0,
@@ -83,7 +83,28 @@ def test_permit_allows_without_a_reason() -> None:
 
 @pytest.mark.parametrize("effect", list(Effect))
 def test_every_effect_is_known_to_the_schema(effect: Effect) -> None:
-    assert ask(BASE, action=effect.value, model_role="summarization").verdict is Verdict.ALLOW
+    assert ask(BASE, actions=(effect.value,), model_role="summarization").verdict is Verdict.ALLOW
+
+
+ALL_EFFECTS = tuple(effect.value for effect in Effect)
+NO_MODEL = '@id("no-model") @reason("r") forbid(principal, action == Soma::Action::"model:call", resource);'
+NO_MEMORY = (
+    '@id("no-memory") @verdict("escalate") @reason("r") '
+    'forbid(principal, action in [Soma::Action::"memory:recall", Soma::Action::"memory:remember"], resource);'
+)
+
+
+def test_the_strictest_answer_over_the_actions_counts() -> None:
+    allowed, escalated = ask(BASE, actions=ALL_EFFECTS), ask(BASE + NO_MEMORY, actions=ALL_EFFECTS)
+    denied = ask(BASE + NO_MEMORY + NO_MODEL, actions=ALL_EFFECTS)
+    assert (allowed.verdict, allowed.reasons) == (Verdict.ALLOW, ())
+    assert (escalated.verdict, codes(escalated)) == (Verdict.ESCALATE, ["no-memory"])
+    assert (denied.verdict, set(codes(denied))) == (Verdict.DENY, {"no-memory", "no-model"})
+
+
+def test_an_action_that_does_not_fit_denies_all() -> None:
+    answer = ask(BASE, actions=(*ALL_EFFECTS, "session:end"))
+    assert (answer.verdict, codes(answer)) == (Verdict.DENY, ["policy-error"])
 
 
 def test_default_is_deny() -> None:
@@ -165,7 +186,7 @@ def test_an_error_at_evaluation_denies() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"action": "session:end"}, {"score": 2**70}, {"region": "\udfff"}],
+    [{"actions": ("session:end",)}, {"score": 2**70}, {"region": "\udfff"}],
     ids=["unknown action", "no Long", "no text"],
 )
 def test_a_question_that_does_not_fit_denies(change: dict[str, Any]) -> None:

@@ -173,22 +173,19 @@ async def test_the_snapshot_is_enough_to_ask_the_policies_again_and_holds_no_tex
     assert marker not in json.dumps(stored)
     assert "horse" not in json.dumps(stored)
     asked = GateRequest.model_validate(stored["request"])
-    answers = [
-        ENGINE.evaluate(
-            ACTIVE,
-            PolicyQuestion(
-                actor=asked.actor,
-                action=effect.value,
-                resource=asked.resource,
-                facts=asked.facts,
-                score=stored["score"],
-                region=asked.region,
-                categories=tuple(finding["category"] for finding in stored["findings"]),
-            ),
-        )
-        for effect in asked.effects
-    ]
-    assert {answer.verdict for answer in answers} == {decision.verdict}
+    answer = ENGINE.evaluate(
+        ACTIVE,
+        PolicyQuestion(
+            actor=asked.actor,
+            actions=tuple(effect.value for effect in asked.effects),
+            resource=asked.resource,
+            facts=asked.facts,
+            score=stored["score"],
+            region=asked.region,
+            categories=tuple(finding["category"] for finding in stored["findings"]),
+        ),
+    )
+    assert answer.verdict is decision.verdict
     assert stored["findings"] == [{"rule_id": "secret-keys", "category": "secret", "severity": "low", "matches": 1}]
 
 
