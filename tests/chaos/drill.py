@@ -88,9 +88,9 @@ async def run(size: Size, seed: str, shots: Sequence[Shot] | None = None) -> Ver
         runs = [f"session/{tenant}/{session_id}" for session_id in ledger.sessions.values()]
         await read_histories(temporal, Path(stack.environment["CODEC_KEY_FILE"]), runs, found)
         await read_statuses(temporal, tenant, found)
-        ledger.violations += [
-            line for answer in ledger.violations for word in request_ids(answer) for line in stack.told_of(word)
-        ]
+        named = [word for violation in ledger.violations for word in request_ids(violation)]
+        ledger.violations += [line for word in named for line in stack.told_of(word)]
+        stack.keep_logs()
         processes = sorted({shot.process for shot in shots})
         return judge(seed, tenant, ledger, found, shooter.killed, processes)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.contract_client import ContractClient
-from chaos.histories import Timeline, chain, decode_all
+from chaos.histories import Timeline, chain, decode_all, failed_tasks
 from chaos.ledger import Ledger
 from fakes.kafka_cluster import KafkaCluster
 from fakes.kafka_reader import KafkaReader
@@ -45,6 +45,7 @@ class Evidence:
     statuses: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Workflow ids by the status of their runs."""
     timelines: dict[str, Timeline] = field(default_factory=dict)
+    failed_tasks: Counter[str] = field(default_factory=Counter)
     payloads: int = 0
     runs: int = 0
 
@@ -110,6 +111,7 @@ async def read_histories(temporal: Client, codec_key_file: Path, workflow_ids: l
         for history in histories:
             found.payloads += await decode_all(codec, history)
             await replayer.replay_workflow(history)
+            found.failed_tasks += failed_tasks(history)
         found.timelines[workflow_id] = await Timeline.read(codec, histories)
 
 

@@ -7,6 +7,7 @@ between two activities is therefore named after the step it had last finished.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message as ProtoMessage
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import PayloadCodec
@@ -68,6 +69,18 @@ def payloads(message: ProtoMessage) -> Iterator[Payload]:
 
 async def _clear(codec: PayloadCodec | None, found: Sequence[Payload]) -> list[Payload]:
     return await codec.decode(found) if codec else list(found)
+
+
+def failed_tasks(history: WorkflowHistory) -> Counter[str]:
+    """Workflow tasks that did not end well, by cause: a first attempt leaves an event, further ones do not."""
+    causes: Counter[str] = Counter()
+    for event in history.events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
+            causes["timed out"] += 1
+        elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+            attributes = event.workflow_task_failed_event_attributes
+            causes[WorkflowTaskFailedCause.Name(attributes.cause).removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").lower()] += 1
+    return causes
 
 
 async def decode_all(codec: PayloadCodec | None, history: WorkflowHistory) -> int:

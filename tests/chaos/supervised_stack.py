@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -141,3 +142,8 @@ class SupervisedStack:
         """The lines of all logs that hold a word, such as a request id."""
         logs = sorted((self.home / "logs").glob("*.log"))
         return [f"{path.stem}: {line}" for path in logs for line in path.read_text(errors="replace").splitlines() if word in line]
+
+    def keep_logs(self) -> None:
+        """Copies all logs to the directory that `CHAOS_LOGS` names, if it names one."""
+        if wanted := os.environ.get("CHAOS_LOGS"):
+            shutil.copytree(self.home / "logs", wanted, dirs_exist_ok=True)

@@ -65,6 +65,8 @@ class Verdict:
             f"{attempts} model calls for {len(found.calls)} turns, {unknown} of unknown end; "
             f"{len(found.events)} events, {repeated} published again"
         )
+        tasks = ", ".join(f"{cause} {count}" for cause, count in found.failed_tasks.most_common())
+        yield f"workflow tasks that did not end: {tasks or 'none'}"
         answers = ", ".join(f"{name} {count}" for name, count in sorted(self.ledger.answers.items()))
         yield f"answers to the clients: {answers}"
         for what, cases in (("lost", self.lost), ("doubled", self.doubled)):
