@@ -125,7 +125,7 @@ class ModerationChecker:
             if reference.size > IN_THREAD_BYTES
             else self._moderator.review(*arguments)
         )
-        checked = _findings(findings, text)
+        checked = checked_findings(findings, text)
         broken = {finding.rule_id: finding for finding in checked}
         return Opinion(
             strictest(*(_VERDICTS[finding.severity] for finding in broken.values())),
@@ -142,7 +142,8 @@ class ModerationChecker:
         return Reason(checker=self.name, code=code, message=message)
 
 
-def _findings(answer: object, text: str) -> tuple[Finding, ...]:
+def checked_findings(answer: object, text: str) -> tuple[Finding, ...]:
+    """The findings of a moderator in a text. Raises NonsenseError when the answer is anything else."""
     if not isinstance(answer, tuple):
         raise NonsenseError("findings are no tuple")
     checked: list[Finding] = []

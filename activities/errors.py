@@ -13,12 +13,16 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, Fa
 from domain.errors import DomainError
 
 
-def as_failure(error: DomainError) -> ApplicationError:
-    """The failure of an activity. What may be retried carries the vendor's own pause where it named one."""
+def as_failure(error: DomainError, *, final: bool = False) -> ApplicationError:
+    """The failure of an activity. What may be retried carries the vendor's own pause where it named one; `final` forbids it.
+
+    The error's members, which hold no text, become the failure's details.
+    """
     return ApplicationError(
         error.detail,
+        *([error.members] if error.members else []),
         type=error.type,
-        non_retryable=not error.retryable,
+        non_retryable=final or not error.retryable,
         next_retry_delay=timedelta(seconds=error.retry_after) if error.retryable and error.retry_after else None,
         category=ApplicationErrorCategory.UNSPECIFIED if error.status >= 500 else ApplicationErrorCategory.BENIGN,
     )

@@ -1,119 +1,195 @@
-"""One attempt at one model call: everything in and out by reference, journalled before it is returned.
+"""One attempt at one model: everything in and out by reference, reserved before it is sent, journalled before it is returned.
 
 The journal makes a retry harmless: an answer that a former attempt completed is found, not asked for again, and an
-attempt that died between asking and recording is recorded as `unknown` before another one is made.
+attempt that died between asking and recording is recorded as `unknown`, billed at its bound, before another one is made.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol
 
-from pydantic import ValidationError
 from temporalio import activity
 
-from activities.errors import translate_errors
-from domain.errors import DomainError, ModelRefused, NotFound, Unavailable
-from domain.memory import Recollection
+from activities.errors import as_failure, translate_errors
+from activities.slm_inputs import ModelInputs
+from activities.slm_records import Asked, CallRecords, Said, empty, ended, owed
+from domain.blobs import TEXT
+from domain.budgets import Settlement
+from domain.catalogue import Catalogue
+from domain.errors import DomainError, ModelOverloaded, ModelRateLimited, ModelStreamBroken, ModelUnavailable, Unavailable
 from domain.models import (
     CallOutcome,
     CallRecord,
     ChatMessage,
     Completion,
     CompletionRequest,
+    EmbeddingRequest,
     SlmAnswer,
     SlmCall,
-    SourceText,
 )
-from domain.names import ActivityName
+from domain.names import ActivityName, Lane
 from domain.ports.blobs import BlobStore
-from domain.ports.documents import DocumentReads
-from domain.ports.models import CallJournal, ModelProvider
-from domain.ports.sessions import SessionReads
+from domain.ports.models import Breakers, CallJournal, ModelProvider, ProviderLimits
+from domain.ports.slm import Forecasts
+from domain.slm import EmbeddingOutput
 
 HEARTBEAT_SECONDS: Final = 1.0
 KEEP_SECONDS: Final = 30.0
 """How long an answer that came is offered to a store that does not take it."""
-EXCHANGES: Final = 20
-"""Earlier exchanges a model is given."""
+PATIENCE_SECONDS: Final = 5.0
+"""A pause that a vendor asks for and that is longer is spent on another model, where there is one."""
+TURN_SECONDS: Final = {Lane.BATCH: 60.0, Lane.BACKGROUND: 60.0}
+"""How long a call waits for its turn under a provider's limit before it goes back into the queue; other lanes: the patience."""
+JSON: Final = "application/json"
 
-INSTRUCTIONS: Final = (
-    "You answer the user's last message. Use the given sources where they help, and say plainly when they do not hold the answer."
-)
+
+class AnswerStream(Protocol):
+    """One answer on its way to its reader."""
+
+    async def feed(self, text: str) -> None:
+        """Hands on a piece. Raises ModelContentFiltered when moderation refuses it, which ends the call."""
+        ...
+
+
+class Streams(Protocol):
+    """Makes the ways of answers to their readers."""
+
+    def opened(self, call: SlmCall, attempt: int) -> AbstractAsyncContextManager[AnswerStream]:
+        """The stream of an attempt; its end, however it comes, is told to the reader."""
+        ...
 
 
 class SlmActivities:
-    """What the `slm` queue does."""
+    """What the queues `slm` and `slm-batch` do."""
 
     def __init__(
         self,
         *,
-        provider: ModelProvider,
+        catalogue: Catalogue,
+        providers: Mapping[str, ModelProvider],
+        inputs: ModelInputs,
+        records: CallRecords,
         journal: CallJournal,
         blobs: BlobStore,
-        sessions: SessionReads,
-        documents: DocumentReads,
-        output_tokens: int = 1024,
+        breakers: Breakers,
+        limits: ProviderLimits,
+        forecasts: Forecasts,
+        streams: Streams | None = None,
     ) -> None:
-        """`output_tokens` bounds an answer."""
-        self._provider, self._journal, self._blobs = provider, journal, blobs
-        self._sessions, self._documents = sessions, documents
-        self._output_tokens = output_tokens
+        """`providers` by their configured names; `streams` carries an answer to its reader while it is written."""
+        self._catalogue, self._providers = catalogue, providers
+        self._inputs, self._records = inputs, records
+        self._journal, self._blobs = journal, blobs
+        self._breakers, self._limits, self._forecasts = breakers, limits, forecasts
+        self._streams = streams
 
     @activity.defn(name=ActivityName.SLM_COMPLETE.value)
     async def complete(self, call: SlmCall) -> SlmAnswer:
-        """The answer, by reference. Fails as `model-refused` for good, as `model-unavailable` to be retried."""
+        """The answer, by reference. Fails with the class of error that decides between retry, fallback and stop."""
         async with _heartbeats():
             with translate_errors():
-                record = self._record(call)
-                if kept := await self._journal.begin(record):
+                asked = self._records.asked(call)
+                request = await self._inputs.completion(call, asked.role, asked.key)
+                request = request.model_copy(update={"max_output_tokens": asked.output_limit(request.max_output_tokens)})
+                record, reservation = self._records.of_completion(call, asked, request)
+                provider = await self._admitted(call, asked)
+                if kept := await self._journal.begin(record, reservation):
                     return kept
-                record, completion = await self._ask(call, record)
-                return await self._keep(record, completion)
+                return await self._finish(call, record, provider, lambda: self._completed(call, asked, provider, request))
 
-    async def _ask(self, call: SlmCall, record: CallRecord) -> tuple[CallRecord, Completion]:
-        """What the model said. However the asking ends, the journal is told."""
+    @activity.defn(name=ActivityName.SLM_EMBED.value)
+    async def embed(self, call: SlmCall) -> SlmAnswer:
+        """The vectors, by reference. Fails as `complete` does."""
+        async with _heartbeats():
+            with translate_errors():
+                asked = self._records.asked(call)
+                request = await self._inputs.embedding(call, asked.key)
+                record, reservation = self._records.of_embedding(call, asked, request)
+                provider = await self._admitted(call, asked)
+                if kept := await self._journal.begin(record, reservation):
+                    return kept
+                return await self._finish(call, record, provider, lambda: _embedded(provider, asked, request))
+
+    async def _admitted(self, call: SlmCall, asked: Asked) -> ModelProvider:
+        """The provider, once its breaker and its limit let the call through. Raises ModelOverloaded, ModelRateLimited."""
+        name = asked.candidate.provider
+        state = await self._breakers.state(name)
+        if state.open and not state.probe:
+            error = ModelOverloaded("The provider failed too often just now; it is asked again shortly.", retry_after=2)
+            raise as_failure(error, final=not call.last)
+        per_second = self._catalogue.providers[name].requests_per_second
+        if per_second is not None:
+            await self._wait_for_turn(call, name, per_second)
+        return self._providers[name]
+
+    async def _wait_for_turn(self, call: SlmCall, name: str, per_second: float) -> None:
+        deadline = time.monotonic() + TURN_SECONDS.get(call.lane, PATIENCE_SECONDS)
+        while (wait := await self._limits.take(name, per_second, call.lane)) > 0:
+            if time.monotonic() + wait > deadline:
+                raise ModelRateLimited(
+                    "The provider's limit is used up; the call waits for its turn.", retry_after=max(1.0, wait)
+                )
+            await asyncio.sleep(wait)
+
+    async def _completed(self, call: SlmCall, asked: Asked, provider: ModelProvider, request: CompletionRequest) -> Said:
+        if not call.stream or self._streams is None:
+            return _said(await provider.complete(asked.candidate.model, request))
+        began, first, whole = time.monotonic(), None, None
+        async with self._streams.opened(call, activity.info().attempt) as stream:
+            async for item in provider.stream(asked.candidate.model, request):
+                if isinstance(item, Completion):
+                    whole = item
+                    continue
+                first = first if first is not None else round((time.monotonic() - began) * 1000)
+                await stream.feed(item.text)
+        if whole is None:
+            raise ModelStreamBroken("The provider ended its stream without an answer.")
+        return dataclasses.replace(_said(whole), first_token_ms=first)
+
+    async def _finish(
+        self, call: SlmCall, record: CallRecord, provider: ModelProvider, work: Callable[[], Awaitable[Said]]
+    ) -> SlmAnswer:
+        """Asks, and keeps what is said. However the asking ends, journal and breaker are told."""
         began = time.monotonic()
         try:
-            request = await self._request(call, record)
-            began = time.monotonic()
-            completion = await self._provider.complete(request)
-            if not completion.text:
-                raise ModelRefused("The model's own filter withheld the answer; ask in other words.")
+            said = await work()
         except asyncio.CancelledError:
-            await self._end(_ended(record, CallOutcome.CANCELLED, began))
+            await self._end(ended(record, CallOutcome.CANCELLED, began, owed(provider)))
             raise
         except Exception as error:
-            kind = error.type if isinstance(error, DomainError) else DomainError.type
-            await self._end(_ended(record, CallOutcome.FAILED, began, kind))
+            await self._failed(record, provider, began, error)
+            if isinstance(error, ModelUnavailable) and not call.last and (error.retry_after or 0) > PATIENCE_SECONDS:
+                raise as_failure(error, final=True) from None
             raise
-        measured = {
-            "model": completion.model,
-            "input_tokens": completion.usage.input_tokens,
-            "output_tokens": completion.usage.output_tokens,
-        }
-        return _ended(record, CallOutcome.COMPLETED, began).model_copy(update=measured), completion
+        await self._breakers.succeeded(record.provider)
+        # Usage that the vendor did not report may be anything up to the bound.
+        settlement = Settlement.UNKNOWN if provider.external and said.usage.estimated else Settlement.SETTLED
+        done = self._records.measured(ended(record, CallOutcome.COMPLETED, began), said, settlement)
+        if (error := empty(call, said)) is not None:
+            await self._end(done.model_copy(update={"outcome": CallOutcome.FAILED, "error_type": error.type}))
+            raise error
+        return await self._keep(call, done, provider, said)
 
-    async def _keep(self, record: CallRecord, completion: Completion) -> SlmAnswer:
+    async def _failed(self, record: CallRecord, provider: ModelProvider, began: float, error: Exception) -> None:
+        kind = error.type if isinstance(error, DomainError) else DomainError.type
+        await self._end(ended(record, CallOutcome.FAILED, began, owed(provider, error), kind))
+        if isinstance(error, ModelUnavailable) and not isinstance(error, ModelRateLimited):
+            await self._breakers.failed(record.provider)
+
+    async def _keep(self, call: SlmCall, record: CallRecord, provider: ModelProvider, said: Said) -> SlmAnswer:
         """The answer, journalled. It has been paid for, so a store that is away is waited for before it is given up."""
         deadline = time.monotonic() + KEEP_SECONDS
         pause = 0.2
         while True:
             try:
-                reply = await self._blobs.put(record.tenant_id, completion.text.encode())
-                answer = SlmAnswer(
-                    reply=reply,
-                    provider=self._provider.provider,
-                    model=completion.model,
-                    fallback=self._provider.fallback,
-                    usage=completion.usage,
-                    citations=completion.citations,
-                )
-                return await self._journal.complete(record, answer)
+                kept = await self._journal.complete(record, await self._written(record, provider, said))
+                await self._forecasts.carry(record.tenant_id, record.input_tokens + record.output_tokens - call.forecast_tokens)
+                return kept
             except asyncio.CancelledError:
                 await self._end(record.model_copy(update={"outcome": CallOutcome.CANCELLED}))
                 raise
@@ -123,6 +199,27 @@ class SlmActivities:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 2.0)
 
+    async def _written(self, record: CallRecord, provider: ModelProvider, said: Said) -> SlmAnswer:
+        reply = await self._blobs.put(record.tenant_id, said.body, said.media_type)
+        message = None
+        if said.tool_calls:
+            whole = ChatMessage(role="assistant", content=said.body.decode(), tool_calls=said.tool_calls)
+            message = await self._blobs.put(record.tenant_id, whole.model_dump_json().encode(), JSON)
+        return SlmAnswer(
+            reply=reply,
+            provider=record.provider,
+            model=said.model,
+            fallback=not provider.external,
+            usage=said.usage,
+            citations=said.citations,
+            finish_reason=said.finish_reason,
+            message=message,
+            attempt=record.attempt,
+            cost_micros=record.cost_micros,
+            currency=record.currency,
+            price_snapshot=record.price_snapshot,
+        )
+
     async def _end(self, record: CallRecord) -> None:
         """Records the end. An attempt whose end cannot be recorded is recorded as `unknown` when the next one begins."""
         try:
@@ -130,68 +227,23 @@ class SlmActivities:
         except DomainError as error:
             activity.logger.warning("the end of a model call is not recorded: %s", error.type)
 
-    def _record(self, call: SlmCall) -> CallRecord:
-        info = activity.info()
-        waited = info.started_time - info.current_attempt_scheduled_time
-        return CallRecord(
-            tenant_id=call.actor.tenant_id,
-            session_id=call.session_id,
-            turn_id=call.turn_id,
-            workflow_id=info.workflow_id or "",
-            step_key=f"turn/{call.turn_id}/complete",
-            role=call.role,
-            provider=self._provider.provider,
-            model=self._provider.model,
-            attempt=info.attempt,
-            outcome=CallOutcome.STARTED,
-            queue_wait_ms=max(0, round(waited.total_seconds() * 1000)),
-            at=datetime.now(UTC),
-        )
 
-    async def _request(self, call: SlmCall, record: CallRecord) -> CompletionRequest:
-        tenant_id = call.actor.tenant_id
-        seq = await self._sessions.turn_number(tenant_id, call.session_id, call.turn_id)
-        earlier = await self._sessions.conversation(tenant_id, call.session_id, seq, EXCHANGES)
-        question = (await self._blobs.get(tenant_id, call.message.sha256)).decode()
-        return CompletionRequest(
-            messages=(
-                ChatMessage(role="system", content=INSTRUCTIONS),
-                *earlier,
-                ChatMessage(role="user", content=question, source=call.turn_id),
-            ),
-            sources=await self._sources(call, {message.source for message in earlier}),
-            max_output_tokens=self._output_tokens,
-            idempotency_key=f"{record.workflow_id}/{record.step_key}",
-        )
-
-    async def _sources(self, call: SlmCall, said: set[str | None]) -> tuple[SourceText, ...]:
-        """The session's documents, without those deleted since, and what was recalled beyond the turns already `said`."""
-        sources: list[SourceText] = []
-        for document_id in call.documents:
-            try:
-                document = await self._documents.text(call.actor.tenant_id, document_id)
-            except NotFound:
-                continue
-            sources.append(SourceText(source=document_id, title=document.name, text=document.text))
-        if call.recalled is not None:
-            data = await self._blobs.get(call.actor.tenant_id, call.recalled.sha256)
-            try:
-                recollection = Recollection.model_validate_json(data)
-            except ValidationError:
-                raise DomainError("What memory recalled cannot be read.") from None
-            sources += [
-                SourceText(source=item.key, title="memory", text=item.text)
-                for item in recollection.items
-                if item.key.rpartition("/")[2] not in said
-            ]
-        return tuple(sources)
-
-
-def _ended(record: CallRecord, outcome: CallOutcome, began: float, error_type: str | None = None) -> CallRecord:
-    latency = round((time.monotonic() - began) * 1000)
-    return record.model_copy(
-        update={"outcome": outcome, "latency_ms": latency, "error_type": error_type, "at": datetime.now(UTC)}
+def _said(completion: Completion) -> Said:
+    return Said(
+        body=completion.text.encode(),
+        media_type=TEXT,
+        model=completion.model,
+        usage=completion.usage,
+        finish_reason=completion.finish_reason,
+        tool_calls=completion.tool_calls,
+        citations=completion.citations,
     )
+
+
+async def _embedded(provider: ModelProvider, asked: Asked, request: EmbeddingRequest) -> Said:
+    answer = await provider.embed(asked.candidate.model, request)
+    body = EmbeddingOutput(vectors=answer.vectors).model_dump_json().encode()
+    return Said(body=body, media_type=JSON, model=answer.model, usage=answer.usage)
 
 
 @asynccontextmanager

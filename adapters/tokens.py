@@ -90,7 +90,8 @@ class JoseTokens:
         claims: dict[str, Any] | None = None,
     ) -> tuple[str, int]:
         """A signed token and its lifetime in seconds. `claims` adds to the token's own and never replaces one; a session's
-        capability token carries `session_id`. Raises ValueError for a claim that would replace one."""
+        capability token carries `session_id`, and `key_id` when it was made for an API key. Raises ValueError for a claim
+        that would replace one."""
         extra = claims or {}
         if taken := _OWN_CLAIMS & extra.keys():
             raise ValueError(f"These claims are the token's own: {', '.join(sorted(taken))}")
@@ -199,6 +200,7 @@ def _actor(claims: dict[str, Any]) -> Actor:
             act=_delegation(claims.get("act")),
             constitution_hash=claims.get("constitution_hash"),
             session_id=claims.get("session_id"),
+            key_id=claims.get("key_id"),
         )
     except (KeyError, AttributeError, ValidationError):
         raise _invalid("lacks a claim or has a malformed one") from None

@@ -10,7 +10,23 @@ from fastapi import APIRouter, FastAPI
 
 from api.edge import Edge
 from api.problems import install_problem_handlers
-from api.routes import codec, decisions, documents, events, health, metadata, oauth, problems, sessions
+from api.routes import (
+    api_keys,
+    budgets,
+    codec,
+    decisions,
+    documents,
+    events,
+    health,
+    metadata,
+    oauth,
+    openai,
+    problems,
+    sessions,
+    slm,
+    slm_streams,
+    usage,
+)
 from api.services import Services
 from runtime.version import VERSION
 
@@ -20,9 +36,15 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     sessions.router,
     documents.router,
     decisions.router,
+    slm.router,
+    slm_streams.router,
+    openai.router,
+    budgets.router,
+    usage.router,
     events.router,
     codec.router,
     oauth.router,
+    api_keys.router,
     metadata.router,
     health.router,
     problems.router,

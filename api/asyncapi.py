@@ -30,7 +30,11 @@ address it can be read from.
 _TOPICS: Final[dict[Topic, tuple[str, str]]] = {
     Topic.SESSION_EVENTS: ("Sessions and turns", "How sessions start and close, and how their turns go. Subject: the session."),
     Topic.DOCUMENT_EVENTS: ("Documents", "Documents added and deleted. Subject: the document."),
-    Topic.SLM_METRICS: ("Model calls", "One record for each attempt at a model call. Subject: the session."),
+    Topic.SLM_REQUESTS: ("Model requests", "Model requests of their own, as they are accepted. Subject: the request."),
+    Topic.SLM_RESPONSES: ("Model responses", "How model requests ended. Subject: the request."),
+    Topic.SLM_METRICS: ("Model calls", "One record for each attempt at a model call. Subject: the session or model request."),
+    Topic.BUDGET_EVENTS: ("Budgets", "Caps set, alerts, refusals and overruns. Subject: the budget."),
+    Topic.IDENTITY_EVENTS: ("Identity", "API keys made and revoked. Subject: the key."),
     Topic.POLICY_DECISIONS: ("Decisions", "What the gate decided and what approvers answered. Subject: the session."),
     Topic.MODERATION_EVENTS: ("Moderation", "Texts in which moderation found something. Subject: the session."),
 }

@@ -1,10 +1,13 @@
 """Who asks, and whether the token allows it: bearer tokens (RFC 6750) whose scopes are the routes' capabilities.
 
+An API key is accepted wherever a token is. Of one that does not hold nobody learns whether it ever did.
+
 The check runs before the body is read. A token bound to a session opens only routes that name that session in their path.
 """
 
 from __future__ import annotations
 
+import hmac
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Security
@@ -13,7 +16,9 @@ from fastapi.security.base import SecurityBase
 from starlette.requests import Request
 
 from api.context import edge_context
+from api.event_streams import Authority
 from api.services import Services, services_of
+from domain import api_keys
 from domain.actors import Actor
 from domain.errors import InsufficientScope, NotFound, TooManyRequests, Unauthenticated
 from domain.names import Scope
@@ -30,10 +35,20 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.DOCUMENT_READ: "Read documents",
     Scope.DOCUMENT_WRITE: "Add and delete documents",
     Scope.EVENT_READ: "Read events",
+    Scope.SLM_CALL: "Call models",
+    Scope.SLM_READ: "Read model requests and usage",
+    Scope.BUDGET_READ: "Read budgets",
+    Scope.BUDGET_WRITE: "Set budgets and review overruns",
+    Scope.KEY_READ: "Read API keys",
+    Scope.KEY_WRITE: "Make and revoke API keys",
     Scope.POLICY_READ: "Read decisions",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
 }
+
+_TOKEN_LEEWAY_SECONDS: Final = 10
+_FALLEN: Final = "The client of this token was disabled or lost a scope, or its API key ended; get a new token."
+_NO_KEY: Final = "This API key does not hold: unknown, expired or revoked; make a new one with POST /v1/api-keys."
 
 
 class Require(SecurityBase):
@@ -44,7 +59,8 @@ class Require(SecurityBase):
         self.scope: Final = scope
         self.scheme_name = SCHEME
         self.model = OAuth2(
-            description="Client credentials (RFC 6749, 4.4); the tokens are JWTs (RFC 9068) and expire after minutes.",
+            description="Client credentials (RFC 6749, 4.4); the tokens are JWTs (RFC 9068) and expire after minutes. An API key "
+            f"({api_keys.API_KEY_PREFIX}…) is taken as a bearer too.",
             flows=OAuthFlows(clientCredentials=OAuthFlowClientCredentials(tokenUrl=OAUTH_ENDPOINT, scopes=SCOPE_TEXTS)),
         )
 
@@ -55,11 +71,13 @@ class Require(SecurityBase):
     async def authorise(self, request: Request) -> Actor:
         """Verifies the token and that it may do this. Raises Unauthenticated, InsufficientScope, NotFound, TooManyRequests."""
         services = services_of(request)
-        actor = _authenticated(request, services)
+        actor = await _authenticated(request, services)
         edge_context(request).actor = actor
         await _count(request, services, actor)
         if not await services.standing.stands(actor):
-            raise _unauthenticated(request, services, "The client of this token was disabled or lost a scope; get a new token.")
+            raise _unauthenticated(request, services, _NO_KEY if actor.jti == actor.key_id else _FALLEN)
+        if actor.jti == actor.key_id:
+            services.api_key_directory.used(actor.tenant_id, actor.jti)
         if self.scope.value not in actor.scopes:
             _challenge(request, services, error="insufficient_scope", scope=self.scope.value)
             raise InsufficientScope(
@@ -83,15 +101,51 @@ ServicesDependency = Annotated[Services, Depends(_services)]
 """`services: ServicesDependency` in a route."""
 
 
-def _authenticated(request: Request, services: Services) -> Actor:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not token.strip():
+def bearer_of(request: Request) -> str:
+    """The bearer that was sent; empty when there is none."""
+    kind, _, bearer = request.headers.get("authorization", "").partition(" ")
+    return bearer.strip() if kind.lower() == "bearer" else ""
+
+
+def authority_of(request: Request, services: Services, actor: Actor) -> Authority:
+    """Why a stream of this actor's may go on. An API key says nothing by itself; `Standing` is asked about it."""
+    bearer = bearer_of(request)
+    verify = (lambda: None) if actor.jti == actor.key_id else (lambda: services.tokens.verify(bearer))
+    return Authority(actor, verify, services.standing)
+
+
+def longest_seconds(services: Services) -> float:
+    """How long a stream may be open at most: no token lives longer."""
+    return services.settings.token_lifetime_seconds + _TOKEN_LEEWAY_SECONDS
+
+
+async def _authenticated(request: Request, services: Services) -> Actor:
+    bearer = bearer_of(request)
+    if not bearer:
         _challenge(request, services)
         raise Unauthenticated(f"Send an access token as `Authorization: Bearer …`; POST {OAUTH_ENDPOINT} gives one.")
+    if bearer.startswith(api_keys.API_KEY_PREFIX):
+        return await _of_api_key(request, services, bearer)
     try:
-        return services.tokens.verify(token.strip())
+        return services.tokens.verify(bearer)
     except Unauthenticated as error:
         raise _unauthenticated(request, services, error.detail) from None
+
+
+async def _of_api_key(request: Request, services: Services, key: str) -> Actor:
+    """The client a key acts for. What is no key, unknown, expired or revoked gets one and the same answer."""
+    digest = api_keys.digest(key)
+    found = await services.api_key_directory.find(digest) if api_keys.is_api_key(key) else None
+    if found is None or not hmac.compare_digest(found.key_sha256, digest) or not found.stands:
+        raise _unauthenticated(request, services, _NO_KEY)
+    return Actor(
+        tenant_id=found.tenant_id,
+        subject=found.client_id,
+        client_id=found.client_id,
+        scopes=found.scopes,
+        jti=found.key_id,
+        key_id=found.key_id,
+    )
 
 
 def _unauthenticated(request: Request, services: Services, detail: str) -> Unauthenticated:

@@ -28,6 +28,8 @@ MEDIA_TYPE: Final = "text/event-stream"
 RETRY_MILLISECONDS: Final = 2000
 _PAGE: Final = 100
 _LOOK_AGAIN_SECONDS: Final = 1.0
+_ASK_SECONDS: Final = 1.0
+"""Between two questions whether the client still stands: a revoked key ends its streams too."""
 _LEAST_SECONDS: Final = 0.1
 """Between two looks that found little: many streams woken by each of many notices must not become a storm of queries."""
 
@@ -91,12 +93,12 @@ class Authority:
             return False
         return True
 
-    async def stands(self) -> bool:
-        """Whether the client still stands; what cannot be asked counts as no."""
+    async def stands(self) -> bool | None:
+        """Whether the client still stands; None when that cannot be asked just now."""
         try:
             return await self.standing.stands(self.actor)
         except DependencyUnavailable:
-            return False
+            return None
 
 
 class EventStream(StreamingResponse):
@@ -124,19 +126,39 @@ def written(event: StoredEvent, region: str) -> bytes:
     return format_sse_event(data_str=data, event=event.type.value, id=str(event.position))
 
 
+class Watch:
+    """Asks now and then whether a stream may go on."""
+
+    def __init__(self, authority: Authority, places: StreamPlaces) -> None:
+        """It may now: the route has just asked."""
+        self._authority, self._places = authority, places
+        self._clock: Final = asyncio.get_running_loop().time
+        self._asked = self._clock()
+
+    async def goes_on(self) -> bool:
+        """False once the gateway stops, the token has expired or the client no longer stands."""
+        if self._places.closed or not self._authority.token_holds():
+            return False
+        heartbeat, looked = self._places.heartbeat_seconds, self._clock()
+        if looked - self._asked < min(_ASK_SECONDS, heartbeat):
+            return True
+        stands = await self._authority.stands()
+        # What cannot be asked for longer than a restart takes counts as no.
+        if stands is None:
+            return looked - self._asked < heartbeat
+        self._asked = looked
+        return stands
+
+
 async def stream(
     events: EventReads, selection: Selection, after: Position | None, authority: Authority, places: StreamPlaces, region: str
 ) -> AsyncGenerator[bytes]:
     """The stream's bytes: a retry hint, then each event, and a comment whenever it was silent for the heartbeat's time."""
     clock = asyncio.get_running_loop().time
     yield format_sse_event(retry=RETRY_MILLISECONDS, comment="stream of events")
-    said = asked = clock()
-    while not places.closed and authority.token_holds():
+    watch, said = Watch(authority, places), clock()
+    while await watch.goes_on():
         seen, looked = events.notices(), clock()
-        if looked - asked >= places.heartbeat_seconds:
-            if not await authority.stands():
-                return
-            asked = looked
         page = await _page(events, selection, after)
         for event in page:
             yield written(event, region)

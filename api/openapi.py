@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.openai_surface.errors import OpenAIErrorEnvelope, speaks_openai
 from api.problems import Problem, problems
 
 DESCRIPTION: Final = """\
@@ -17,7 +18,10 @@ projections and may be repeated at will. Errors are problem documents (RFC 9457)
 TAGS: Final[list[dict[str, str]]] = [
     {"name": "sessions", "description": "Conversations with an agent, behind moderation and policy."},
     {"name": "documents", "description": "Texts that sessions answer about."},
+    {"name": "models", "description": "Model calls: queued, answered at once, forecast; what they used and who pays."},
+    {"name": "budgets", "description": "Caps on what model calls may use, and the ledger of what they used."},
     {"name": "decisions", "description": "What the gate decided, and the approval of what it escalated."},
+    {"name": "openai", "description": "OpenAI's paths, for clients that speak its protocol; errors have its envelope."},
     {"name": "events", "description": "What happened, in commit order; a page or a stream."},
     {"name": "identity", "description": "Access tokens, keys and metadata."},
     {"name": "codec", "description": "Decoding of workflow payloads, for operators."},
@@ -55,16 +59,16 @@ def _build(app: FastAPI) -> dict[str, Any]:
     schemas.update(problem.pop("$defs", {}))
     # Each type adds members of its own.
     schemas["Problem"] = problem | {"additionalProperties": True}
-    for item in schema["paths"].values():
+    for path, item in schema["paths"].items():
         for method in _METHODS:
             if method in item:
-                _add_problems(item[method])
+                _add_problems(path, item[method])
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     return schema
 
 
-def _add_problems(operation: dict[str, Any]) -> None:
+def _add_problems(path: str, operation: dict[str, Any]) -> None:
     """The statuses every operation of this kind may answer with."""
     responses: dict[str, Any] = operation["responses"]
     for parameter in operation.get("parameters", []):
@@ -84,9 +88,15 @@ def _add_problems(operation: dict[str, Any]) -> None:
         statuses.add(404)
     if any(parameter["name"] == "Idempotency-Key" for parameter in parameters):
         statuses |= {409, 422}
-    for status, response in problems(*sorted(statuses)).items():
+    described = _openai_errors if speaks_openai(path) else problems
+    for status, response in described(*sorted(statuses)).items():
         responses.setdefault(str(status), response)
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    schema = {"$ref": f"#/components/schemas/{OpenAIErrorEnvelope.__name__}"}
+    return {status: {"description": "Error", "content": {"application/json": {"schema": schema}}} for status in statuses}
 
 
 def _never_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -9,5 +9,7 @@ from fastapi import Query
 Limit = Annotated[int, Query(ge=1, le=200, description="Items on a page, at most.")]
 """`limit: Limit = 50`."""
 
-Cursor = Annotated[str | None, Query(max_length=80, description="`next` of the page before.")]
-"""`after: Cursor = None`; an id, or a sequence number where the list has one."""
+Cursor = Annotated[
+    str | None, Query(pattern=r"^[a-z]{2,4}_[0-9a-f]{32}$", description="`next` of the page before, which is an id.")
+]
+"""`after: Cursor = None`; lists with sequence numbers have a cursor of their own."""

@@ -23,9 +23,11 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.context import edge_context
+from api.openai_surface import errors as openai
 from domain.base import Contract
 from domain.errors import (
     ERRORS,
+    BudgetExhausted,
     Conflict,
     DependencyUnavailable,
     DomainError,
@@ -39,6 +41,7 @@ from domain.errors import (
     Unauthenticated,
     Unprocessable,
     UnsupportedMediaType,
+    UpstreamFailed,
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -46,6 +49,7 @@ _RETRY_SECONDS: Final = {409: 1, 429: 1, 503: 2}
 _BY_STATUS: Final[Mapping[int, type[DomainError]]] = {
     400: InvalidRequest,
     401: Unauthenticated,
+    402: BudgetExhausted,
     403: Forbidden,
     404: NotFound,
     405: MethodNotAllowed,
@@ -54,6 +58,7 @@ _BY_STATUS: Final[Mapping[int, type[DomainError]]] = {
     415: UnsupportedMediaType,
     422: Unprocessable,
     429: TooManyRequests,
+    502: UpstreamFailed,
     503: DependencyUnavailable,
 }
 # A connection that breaks under a call is `UNKNOWN` or `INTERNAL` to gRPC; the SDK tries all of these again and then gives up.
@@ -94,7 +99,11 @@ class Problem(Contract):
 
 
 def problem_response(request: Request, error: DomainError, public_url: str) -> JSONResponse:
-    """The error as an answer, with `Retry-After` where it is worth trying again."""
+    """The error as an answer, with `Retry-After` where it is worth trying again; on OpenAI's paths in OpenAI's words."""
+    if openai.speaks_openai(request.url.path):
+        status = openai.status_of(error)
+        headers = openai.headers_of(error, _RETRY_SECONDS.get(status, 1))
+        return JSONResponse(openai.envelope(error).model_dump(), status, headers)
     context = edge_context(request)
     body: dict[str, Any] = {
         **error.members,
@@ -205,6 +214,13 @@ def as_domain_error(error: Exception) -> DomainError | None:
             return None
 
 
+def _told(request: Request, error: Exception) -> DomainError | None:
+    """As `as_domain_error`; a fault of a body on OpenAI's paths is named by its place as they name it."""
+    if isinstance(error, RequestValidationError) and openai.speaks_openai(request.url.path):
+        return openai.validation_error(error)
+    return as_domain_error(error)
+
+
 def _status_name(error: Exception) -> str | None:
     """What gRPC calls the failure; None for another. Its words are left out of logs: they may quote a request."""
     return error.status.name if isinstance(error, RPCError) else None
@@ -214,7 +230,7 @@ def install_problem_handlers(app: FastAPI, public_url: str) -> None:
     """Makes every expected error of a route a problem document."""
 
     async def handle(request: Request, error: Exception) -> JSONResponse:
-        problem = as_domain_error(error) or internal_error()
+        problem = _told(request, error) or internal_error()
         if problem.status >= 500 and problem is not error:
             log.warning("request.not.served", problem=problem.type, error=type(error).__name__, grpc=_status_name(error))
         response = problem_response(request, problem, public_url)

@@ -11,14 +11,19 @@ from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
 from api.event_streams import StreamPlaces
+from domain.catalogue import Catalogue
+from domain.ports.api_keys import ApiKeyDirectory, ApiKeyReads
 from domain.ports.blobs import BlobStore
+from domain.ports.budgets import BudgetReads, UsageReads
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.documents import DocumentReads
 from domain.ports.events import EventReads
 from domain.ports.idempotency import Claims
 from domain.ports.identity import ClientDirectory, Standing, Tokens
+from domain.ports.models import Prices, TokenReads
 from domain.ports.rate_limits import RateLimiter
 from domain.ports.sessions import SessionReads
+from domain.ports.slm import Forecasts, SlmReads
 from runtime.metrics import HttpMetrics
 from runtime.settings import Settings
 
@@ -33,6 +38,15 @@ class Probe:
     needed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What is configured about models, as the edge needs it to judge a request."""
+
+    catalogue: Catalogue
+    prices: Prices
+    mode: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a route may use."""
@@ -42,17 +56,26 @@ class Services:
     tokens: Tokens
     clients: ClientDirectory
     standing: Standing
+    api_keys: ApiKeyReads
+    api_key_directory: ApiKeyDirectory
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore
     sessions: SessionReads
     documents: DocumentReads
+    models: Models
+    slm: SlmReads
+    forecasts: Forecasts
+    budgets: BudgetReads
+    usage: UsageReads
     events: EventReads
     rate_limiter: RateLimiter
     probes: tuple[Probe, ...]
     metrics: HttpMetrics
     tracer: Tracer
     streams: StreamPlaces = field(default_factory=StreamPlaces)
+    token_reads: TokenReads | None = None
+    """Answers while they are written; without it they are there once they are recorded."""
 
 
 def services_of(request: HTTPConnection) -> Services:

@@ -70,7 +70,7 @@ def with_capability(services: Services, actor: Actor) -> Finish:
             client_id=actor.client_id,
             scopes=scopes,
             constitution_hash=constitution.hash,
-            claims={"session_id": answer.body["session_id"]},
+            claims={"session_id": answer.body["session_id"]} | ({"key_id": actor.key_id} if actor.key_id else {}),
         )
         capability = CapabilityToken(access_token=token, expires_in=lifetime, scope=" ".join(scopes))
         return Answer(answer.status, answer.body | {"capability": capability.model_dump()}, answer.headers)

@@ -14,6 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.errors import ERRORS, DomainError
 from domain.names import Feature, Lane, Queue, UpdateName, WorkflowName
 from domain.sessions import SessionInput, StartOutcome
+from domain.slm import SlmRequestInput
 from runtime.ids import new_uuid
 from workflows.options import priority, search_attributes
 
@@ -84,6 +85,36 @@ async def start_session(
         return None
     handle = await operation.workflow_handle()
     return outcome, handle.first_execution_run_id or handle.result_run_id or ""
+
+
+async def start_slm_request(temporal: Client, *, workflow_id: str, asked: SlmRequestInput) -> None:
+    """Starts the run of a model request; one of that id that runs or has ended is left as it is."""
+    try:
+        await temporal.start_workflow(
+            WorkflowName.SLM_REQUEST.value,
+            asked,
+            id=workflow_id,
+            task_queue=Queue.SLM.value,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            priority=priority(asked.lane, asked.actor.tenant_id),
+            search_attributes=search_attributes(
+                feature=Feature.SLM, tenant_id=asked.actor.tenant_id, lane=asked.lane, region=asked.region
+            ),
+            static_summary=f"Model request of {asked.actor.tenant_id}",
+            rpc_timeout=DEADLINE,
+        )
+    except WorkflowAlreadyStartedError:
+        return
+
+
+async def cancel_run(temporal: Client, workflow_id: str) -> None:
+    """Asks a run to stop; one that is not open is left as it is."""
+    try:
+        await temporal.get_workflow_handle(workflow_id).cancel(rpc_timeout=DEADLINE)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
 
 
 async def run_to_end(

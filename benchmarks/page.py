@@ -1,10 +1,13 @@
-"""docs/performance.md, from the JSON of a run."""
+"""docs/performance.md, from the JSON of the last run of each benchmark."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.results import Measured, Memory, Pair, Report, Spread
+from benchmarks.results import Measured, Memory, Pair, Report, Run
+from benchmarks.slm_page import section
+from benchmarks.slm_results import SlmReport
+from benchmarks.tables import cell, cpu_table, table
 
 _FIGURES: tuple[tuple[str, Callable[[Measured], float], str], ...] = (
     ("p50, ms", lambda run: run.p50_ms, ".1f"),
@@ -12,11 +15,14 @@ _FIGURES: tuple[tuple[str, Callable[[Measured], float], str], ...] = (
     ("starts per second", lambda run: run.per_second, ".1f"),
 )
 
-_INTRODUCTION = """\
+_HEAD = """\
 # Performance
 
-Written by `make bench` from `benchmarks/results/session_start.json`; do not edit it by hand.
+Written by `make bench` from `benchmarks/results`; do not edit it by hand. Ratios are what to read: they compare two things on
+the same machine in the same minutes. Absolute figures depend on the machine.
+"""
 
+_SESSIONS = """\
 What is compared, in one run on one embedded stack, in turns:
 
 - **raw**: what bare Temporal costs. A workflow started by update-with-start, whose update waits for three local activities
@@ -25,8 +31,7 @@ What is compared, in one run on one embedded stack, in turns:
   moderation, policy, constitution, blob, session, decision and outbox in Postgres, and the payload codec are all real; the
   model turn is off.
 
-The aim is a p50 of at most 1.3 times raw and a throughput of at least 0.8 times raw. Ratios are what to read: they compare
-two things on the same machine in the same minutes. Absolute figures depend on the machine.
+The aim is a p50 of at most 1.3 times raw and a throughput of at least 0.8 times raw.
 """
 
 _SETTINGS = """\
@@ -42,60 +47,52 @@ _SETTINGS = """\
 """
 
 
-def page(report: Report) -> str:
-    """The page of one report."""
-    parts = [_INTRODUCTION, _about(report)]
+def page(sessions: Report | None, models: SlmReport | None) -> str:
+    """The page; a benchmark that never ran has no section."""
+    parts = [_HEAD]
+    if sessions is not None:
+        parts += ["## Session starts\n", _about(sessions), _session_starts(sessions)]
+    if models is not None:
+        parts += ["## Model calls\n", _about(models), section(models)]
+    return "\n".join((*parts, _SETTINGS))
+
+
+def _about(run: Run) -> str:
+    machine = ", ".join(f"{name} {value}" for name, value in run.machine.items())
+    versions = ", ".join(f"{name} {value}" for name, value in run.versions.items())
+    return f"Measured on {run.date} at commit `{run.commit}`. Machine: {machine}. Versions: {versions}.\n"
+
+
+def _session_starts(report: Report) -> str:
+    parts = [_SESSIONS]
     for concurrency in sorted({pair.raw.concurrency for pair in report.pairs}):
         pairs = [pair for pair in report.pairs if pair.raw.concurrency == concurrency]
-        parts.append(_table(concurrency, pairs))
-        parts.append(_cpu(pairs))
+        parts.append(_pairs(concurrency, pairs))
+        parts.append("CPU per start, ms, median of the runs:\n")
+        parts.append(cpu_table({"raw": [pair.raw for pair in pairs], "ours": [pair.ours for pair in pairs]}))
     if report.memory is not None:
         parts.append(_memory(report.memory))
-    parts.append(_SETTINGS)
     return "\n".join(parts)
 
 
-def _about(report: Report) -> str:
-    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    versions = ", ".join(f"{name} {value}" for name, value in report.versions.items())
-    return f"Measured on {report.date} at commit `{report.commit}`. Machine: {machine}. Versions: {versions}.\n"
-
-
-def _table(concurrency: int, pairs: Sequence[Pair]) -> str:
-    starts = pairs[0].raw.starts
-    lines = [
-        f"## {concurrency} in flight\n",
-        f"{len(pairs)} runs of {starts} starts each; median, and lowest to highest in brackets.\n",
-        "| | raw | ours | ours / raw |",
-        "|---|---|---|---|",
-    ]
-    for name, figure, form in _FIGURES:
+def _pairs(concurrency: int, pairs: Sequence[Pair]) -> str:
+    def row(name: str, figure: Callable[[Measured], float], form: str) -> list[str]:
         raw, ours = [figure(pair.raw) for pair in pairs], [figure(pair.ours) for pair in pairs]
         ratios = [mine / theirs for mine, theirs in zip(ours, raw, strict=True)]
-        lines.append(f"| {name} | {_cell(raw, form)} | {_cell(ours, form)} | {_cell(ratios, '.2f')} |")
-    return "\n".join([*lines, ""])
+        return [name, cell(raw, form), cell(ours, form), cell(ratios, ".2f")]
 
-
-def _cell(values: Sequence[float], form: str) -> str:
-    spread = Spread.of(values)
-    return f"{spread.median:{form}} ({spread.lowest:{form}} to {spread.highest:{form}})"
-
-
-def _cpu(pairs: Sequence[Pair]) -> str:
-    """CPU per start by process; processes that idle in a run are left out of it."""
-    lines = ["CPU per start, ms, median of the runs:\n", "| process | raw | ours |", "|---|---|---|"]
-    for name in sorted({name for pair in pairs for name in pair.ours.cpu_ms_per_start}):
-        raw = Spread.of([pair.raw.cpu_ms_per_start.get(name, 0.0) for pair in pairs]).median
-        ours = Spread.of([pair.ours.cpu_ms_per_start.get(name, 0.0) for pair in pairs]).median
-        if max(raw, ours) >= 0.05:
-            lines.append(f"| {name} | {raw:.1f} | {ours:.1f} |")
-    return "\n".join([*lines, ""])
+    lines = (
+        f"### {concurrency} in flight\n",
+        f"{len(pairs)} runs of {pairs[0].raw.starts} starts each; median, and lowest to highest in brackets.\n",
+        table(["", "raw", "ours", "ours / raw"], (row(*figure) for figure in _FIGURES)),
+    )
+    return "\n".join(lines)
 
 
 def _memory(memory: Memory) -> str:
     quarters = ", ".join(f"{value:.0f}" for value in memory.quarters_mb)
     return (
-        f"## Memory\n\nThe worker's resident memory over {memory.sessions} sessions that stay open, with "
+        f"### Memory\n\nThe worker's resident memory over {memory.sessions} sessions that stay open, with "
         f"{memory.cached_workflows} runs cached: {quarters} MB (median of each quarter). The last quarter is "
         f"{memory.growth:.3f} times the third; the aim is at most 1.05.\n"
     )

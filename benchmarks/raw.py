@@ -1,8 +1,9 @@
-"""The yardstick: a workflow started by update-with-start whose update waits for three local activities that do nothing.
+"""The yardsticks: what a user of bare Temporal would write, with the SDK's own converter, no codec and no interceptor.
 
-It is what a user of bare Temporal would write: the SDK's own converter, no codec, no interceptor. Like a session it stays open
-after its start. `python -m benchmarks.raw` is its worker: `defaults` with every option left alone, `tuned` with the pollers,
-cache and slots of our own worker.
+Of a session's start: a workflow started by update-with-start whose update waits for three local activities that do nothing;
+like a session it stays open. Of a model call: a workflow of one activity that does nothing, started and waited for.
+`python -m benchmarks.raw` is their worker: `defaults` with every option left alone, `tuned` with the pollers, cache and slots
+of our own worker.
 """
 
 from __future__ import annotations
@@ -61,6 +62,16 @@ class RawStart:
         self._over = True
 
 
+@workflow.defn(name="raw.call", sandboxed=True)
+class RawCall:
+    """One step as an activity on the queue."""
+
+    @workflow.run
+    async def run(self) -> int:
+        """The step's value."""
+        return await workflow.execute_activity(step, 0, start_to_close_timeout=timedelta(seconds=10))
+
+
 def queue_of(flavour: Flavour) -> str:
     """Its task queue."""
     return f"raw-{flavour}"
@@ -81,6 +92,14 @@ async def start(client: Client, queue: str) -> None:
         raise RuntimeError(f"The raw workflow answered {answer}.")
 
 
+async def call(client: Client, queue: str) -> None:
+    """One call: returns with the workflow's result."""
+    caller: Any = client
+    answer: int = await caller.execute_workflow(RawCall.run, id=str(uuid.uuid4()), task_queue=queue)
+    if answer != 1:
+        raise RuntimeError(f"The raw workflow answered {answer}.")
+
+
 async def _serve(flavour: Flavour, ready: Path) -> None:
     options: dict[str, Any] = {}
     if flavour == "tuned":
@@ -92,7 +111,8 @@ async def _serve(flavour: Flavour, ready: Path) -> None:
             "workflow_task_poller_behavior": PollerBehaviorAutoscaling(initial=2),
             "activity_task_poller_behavior": PollerBehaviorAutoscaling(initial=2),
         }
-    worker = Worker(await connect(), task_queue=queue_of(flavour), workflows=[RawStart], activities=[step], **options)
+    workflows = [RawStart, RawCall]
+    worker = Worker(await connect(), task_queue=queue_of(flavour), workflows=workflows, activities=[step], **options)
     async with worker:
         await asyncio.to_thread(ready.touch)
         await asyncio.Event().wait()

@@ -39,13 +39,18 @@ class Memory(Contract):
         return self.quarters_mb[3] / self.quarters_mb[2]
 
 
-class Report(Contract):
-    """Everything one call of the benchmark measured."""
+class Run(Contract):
+    """When, where and with what something was measured."""
 
     date: str
     commit: str
     machine: dict[str, str]
     versions: dict[str, str]
+
+
+class Report(Run):
+    """Everything one run of the session benchmark measured."""
+
     pairs: tuple[Pair, ...]
     memory: Memory | None
 

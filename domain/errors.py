@@ -1,18 +1,21 @@
 """The one tree of errors. Each knows its wire type, its HTTP status and whether the same request may be sent again.
 
     DomainError
-    ├── InvalidRequest 400 ── MissingIdempotencyKey 400
+    ├── InvalidRequest 400 ── MissingIdempotencyKey 400, UnsupportedByModel 400
     ├── Unauthenticated 401
+    ├── BudgetExhausted 402
     ├── Forbidden 403 ── InsufficientScope 403, Denied 403
-    ├── NotFound 404
+    ├── NotFound 404 ── UnknownModel 404
     ├── MethodNotAllowed 405
     ├── Conflict 409 ── RequestInProgress 409 (retryable), SessionClosed 409
     ├── TooLarge 413
     ├── UnsupportedMediaType 415
-    ├── Unprocessable 422 ── IdempotencyKeyReused 422
+    ├── Unprocessable 422 ── IdempotencyKeyReused 422, PriceUnknown 422, ModelBlocked 422
     ├── TooManyRequests 429 (retryable) ── TooManyTurns 429
-    ├── UpstreamFailed 502 ── ModelRefused 502
-    └── Unavailable 503 (retryable) ── ConstitutionUnavailable, MemoryUnavailable, ModelUnavailable, DependencyUnavailable
+    ├── UpstreamFailed 502
+    │   └── ModelRefused 502 ── ModelKeyRefused, ModelBadRequest, ModelContentFiltered, ModelContextExceeded
+    └── Unavailable 503 (retryable) ── ConstitutionUnavailable, MemoryUnavailable, DependencyUnavailable
+        └── ModelUnavailable 503 ── ModelRateLimited, ModelOverloaded, ModelTimedOut, ModelStreamBroken
 
 `type` is the last part of the problem's URI and the `type` of the Temporal failure; neither is ever renamed.
 """
@@ -50,10 +53,22 @@ class MissingIdempotencyKey(InvalidRequest):
     type, title = "missing-idempotency-key", "Idempotency-Key missing"
 
 
+class UnsupportedByModel(InvalidRequest):
+    """The request asks for what no model of its role can do; nothing was asked and nothing is owed."""
+
+    type, title = "unsupported-by-model", "Unsupported by the model"
+
+
 class Unauthenticated(DomainError):
     """No token, or one that does not verify."""
 
     type, title, status = "unauthenticated", "Not authenticated", 401
+
+
+class BudgetExhausted(DomainError):
+    """A budget has no room for the bound of a call. `budget_id`, `scope`, `unit` and `left` say which and how much is left."""
+
+    type, title, status = "budget-exhausted", "Budget exhausted", 402
 
 
 class Forbidden(DomainError):
@@ -78,6 +93,12 @@ class NotFound(DomainError):
     """Unknown, or another tenant's: the two look the same."""
 
     type, title, status = "not-found", "Not found", 404
+
+
+class UnknownModel(NotFound):
+    """No such model or role is configured."""
+
+    type, title = "unknown-model", "Unknown model"
 
 
 class MethodNotAllowed(DomainError):
@@ -128,6 +149,18 @@ class IdempotencyKeyReused(Unprocessable):
     type, title = "idempotency-key-reused", "Idempotency-Key reused"
 
 
+class PriceUnknown(Unprocessable):
+    """A budget counts money, and the model's price is not known; MODEL_UNKNOWN_PRICE says what then happens."""
+
+    type, title = "price-unknown", "Price unknown"
+
+
+class ModelBlocked(Unprocessable):
+    """The model used more than its bound before, so bounded budgets do not pay for it until somebody has reviewed that."""
+
+    type, title = "model-blocked", "Model blocked"
+
+
 class TooManyRequests(DomainError):
     """A rate limit is used up."""
 
@@ -150,6 +183,30 @@ class ModelRefused(UpstreamFailed):
     """The model endpoint refused the request for good: sending it again changes nothing."""
 
     type, title = "model-refused", "Model refused"
+
+
+class ModelKeyRefused(ModelRefused):
+    """The endpoint does not take our key, or its account has no money left."""
+
+    type, title = "model-key-refused", "Model key refused"
+
+
+class ModelBadRequest(ModelRefused):
+    """The endpoint calls the request malformed."""
+
+    type, title = "model-bad-request", "Model rejected the request"
+
+
+class ModelContentFiltered(ModelRefused):
+    """The endpoint's own filter withheld the answer."""
+
+    type, title = "model-content-filtered", "Model withheld the answer"
+
+
+class ModelContextExceeded(ModelRefused):
+    """The request is longer than the model's context."""
+
+    type, title = "model-context-exceeded", "Model context exceeded"
 
 
 class Unavailable(DomainError):
@@ -180,6 +237,30 @@ class ModelUnavailable(Unavailable):
     """The model endpoint is down, slow, limiting or broken off; trying again may help."""
 
     type, title = "model-unavailable", "Model unavailable"
+
+
+class ModelRateLimited(ModelUnavailable):
+    """The endpoint takes no more requests for now."""
+
+    type, title = "model-rate-limited", "Model rate limited"
+
+
+class ModelOverloaded(ModelUnavailable):
+    """The endpoint is overloaded, failing or not to be reached."""
+
+    type, title = "model-overloaded", "Model overloaded"
+
+
+class ModelTimedOut(ModelUnavailable):
+    """The endpoint did not answer in time; whether it did the work is not known."""
+
+    type, title = "model-timed-out", "Model timed out"
+
+
+class ModelStreamBroken(ModelUnavailable):
+    """The answer broke off or cannot be read; whether it is billed is not known."""
+
+    type, title = "model-stream-broken", "Model answer broken"
 
 
 def _tree(root: type[DomainError]) -> dict[str, type[DomainError]]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from domain.base import Contract, Count, Sha256
+from domain.base import Contract, Count, Sha256, UtcTime
+from domain.budgets import BudgetScope
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, Verdict
 from domain.events import NewEvent
-from domain.ids import DecisionId, DocumentId, SessionId, TurnId
+from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, SessionId, SlmRequestId, TurnId
 from domain.models import CallRecord
 from domain.names import EventType, Topic
 from domain.sessions import SessionStatus, Usage
@@ -198,15 +199,159 @@ class DocumentDeleted(OfDocument):
     event_type: ClassVar[EventType] = EventType.DOCUMENT_DELETED
 
 
+class OfSlmRequest(EventData):
+    """An event on a model request of its own; its subject is the request's id."""
+
+    request_id: SlmRequestId
+
+    @property
+    def about(self) -> str:
+        return self.request_id
+
+
+class SlmRequestAccepted(OfSlmRequest):
+    """A model request was decided on. `verdict` `deny` ends it; `escalate` makes it wait for an approver."""
+
+    event_type: ClassVar[EventType] = EventType.SLM_REQUEST_ACCEPTED
+    topic: ClassVar[Topic] = Topic.SLM_REQUESTS
+
+    workflow_id: str
+    kind: str
+    role: str
+    lane: str
+    subject: str
+    verdict: Verdict
+    decision_id: DecisionId
+    forecast_tokens: Count = 0
+    input_sha256: Sha256
+
+
+class SlmRequestEnded(OfSlmRequest):
+    """A model request has ended. `status` is its last one; of a completed one the answer's digest and what it cost."""
+
+    event_type: ClassVar[EventType] = EventType.SLM_REQUEST_ENDED
+    topic: ClassVar[Topic] = Topic.SLM_RESPONSES
+
+    status: str
+    provider: str | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    cost_micros: Count | None = None
+    currency: str | None = None
+    price_snapshot: str | None = None
+    reply_sha256: Sha256 | None = None
+    error_type: str | None = None
+
+
+class OfBudget(EventData):
+    """An event on a budget; its subject is the budget's id. Amounts are in `unit`: tokens, or micro-units of a currency."""
+
+    topic: ClassVar[Topic] = Topic.BUDGET_EVENTS
+
+    budget_id: BudgetId
+    scope: BudgetScope
+    scope_id: str
+    unit: str
+    cap: Count
+
+    @property
+    def about(self) -> str:
+        return self.budget_id
+
+
+class BudgetSet(OfBudget):
+    """A budget was made, or its cap changed."""
+
+    event_type: ClassVar[EventType] = EventType.BUDGET_SET
+
+    subject: str
+
+
+class BudgetAlerted(OfBudget):
+    """Four fifths of a budget are settled or reserved. Told once for each cap."""
+
+    event_type: ClassVar[EventType] = EventType.BUDGET_ALERTED
+
+    settled: Count
+    reserved: Count
+
+
+class BudgetExhausted(OfBudget):
+    """A call was refused because its bound had no room. Told once for each cap."""
+
+    event_type: ClassVar[EventType] = EventType.BUDGET_EXHAUSTED
+
+    settled: Count
+    reserved: Count
+    wanted: Count
+
+
+class BudgetOverrun(OfBudget):
+    """A provider used more than the bound of a call. `uncovered` is what the cap had no room for."""
+
+    event_type: ClassVar[EventType] = EventType.BUDGET_OVERRUN
+
+    provider: str
+    model: str
+    workflow_id: str
+    overrun: Count
+    uncovered: Count
+
+
+class ModelReviewed(EventData):
+    """Somebody has looked at a model's overrun; bounded budgets pay for it again. Its subject is `provider/model`."""
+
+    event_type: ClassVar[EventType] = EventType.MODEL_REVIEWED
+    topic: ClassVar[Topic] = Topic.BUDGET_EVENTS
+
+    provider: str
+    model: str
+    reviewer: str
+
+    @property
+    def about(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+class OfApiKey(EventData):
+    """An event on an API key; its subject is the key's id."""
+
+    topic: ClassVar[Topic] = Topic.IDENTITY_EVENTS
+
+    key_id: ApiKeyId
+    client_id: str
+    subject: str
+
+    @property
+    def about(self) -> str:
+        return self.key_id
+
+
+class ApiKeyCreated(OfApiKey):
+    """An API key was made."""
+
+    event_type: ClassVar[EventType] = EventType.API_KEY_CREATED
+
+    scopes: tuple[str, ...]
+    expires_at: UtcTime | None = None
+
+
+class ApiKeyRevoked(OfApiKey):
+    """An API key opens nothing any more."""
+
+    event_type: ClassVar[EventType] = EventType.API_KEY_REVOKED
+
+
 class SlmCallRecorded(CallRecord, EventData):
-    """One attempt at a model call, as it ended. Its subject is the session, or the workflow where there is none."""
+    """One attempt at a model call, as it ended. Its subject is the session or the model request it belongs to."""
 
     event_type: ClassVar[EventType] = EventType.SLM_CALL_RECORDED
     topic: ClassVar[Topic] = Topic.SLM_METRICS
 
     @property
     def about(self) -> str:
-        return self.session_id or self.workflow_id
+        return self.session_id or self.request_id or self.workflow_id
 
     @classmethod
     def of(cls, record: CallRecord) -> SlmCallRecorded:
@@ -303,7 +448,16 @@ EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
         TurnCancelled,
         DocumentAdded,
         DocumentDeleted,
+        SlmRequestAccepted,
+        SlmRequestEnded,
         SlmCallRecorded,
+        BudgetSet,
+        BudgetAlerted,
+        BudgetExhausted,
+        BudgetOverrun,
+        ModelReviewed,
+        ApiKeyCreated,
+        ApiKeyRevoked,
         DecisionRecorded,
         DecisionResolved,
         ContentFlagged,

@@ -28,11 +28,17 @@ class Prefix(StrEnum):
     CLIENT = "cli"
     EVENT = "evt"
     REQUEST = "req"
+    SLM_REQUEST = "slm"
+    BUDGET = "bud"
+    API_KEY = "key"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
 TurnId = Annotated[str, StringConstraints(pattern=r"^trn_[0-9a-f]{32}$")]
 DocumentId = Annotated[str, StringConstraints(pattern=r"^doc_[0-9a-f]{32}$")]
+SlmRequestId = Annotated[str, StringConstraints(pattern=r"^slm_[0-9a-f]{32}$")]
+BudgetId = Annotated[str, StringConstraints(pattern=r"^bud_[0-9a-f]{32}$")]
+ApiKeyId = Annotated[str, StringConstraints(pattern=r"^key_[0-9a-f]{32}$")]
 DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
 
 

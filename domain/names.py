@@ -14,6 +14,8 @@ class Queue(StrEnum):
 
     INTERACTIVE = "interactive"
     SLM = "slm"
+    SLM_BATCH = "slm-batch"
+    """Model calls of the batch lane: their own queue, so that their workers' slots can be capped."""
     PLATFORM = "platform"
 
 
@@ -46,7 +48,11 @@ class Topic(StrEnum):
 
     SESSION_EVENTS = "session.events"
     DOCUMENT_EVENTS = "document.events"
+    SLM_REQUESTS = "slm.requests"
+    SLM_RESPONSES = "slm.responses"
     SLM_METRICS = "slm.metrics"
+    BUDGET_EVENTS = "budget.events"
+    IDENTITY_EVENTS = "identity.events"
     POLICY_DECISIONS = "policy.decisions"
     MODERATION_EVENTS = "moderation.events"
 
@@ -70,6 +76,15 @@ class EventType(StrEnum):
     TURN_CANCELLED = f"{EVENT_PREFIX}.turn.cancelled.v1"
     DOCUMENT_ADDED = f"{EVENT_PREFIX}.document.added.v1"
     DOCUMENT_DELETED = f"{EVENT_PREFIX}.document.deleted.v1"
+    SLM_REQUEST_ACCEPTED = f"{EVENT_PREFIX}.slm_request.accepted.v1"
+    SLM_REQUEST_ENDED = f"{EVENT_PREFIX}.slm_request.ended.v1"
+    BUDGET_SET = f"{EVENT_PREFIX}.budget.set.v1"
+    BUDGET_ALERTED = f"{EVENT_PREFIX}.budget.alerted.v1"
+    BUDGET_EXHAUSTED = f"{EVENT_PREFIX}.budget.exhausted.v1"
+    BUDGET_OVERRUN = f"{EVENT_PREFIX}.budget.overrun.v1"
+    MODEL_REVIEWED = f"{EVENT_PREFIX}.model.reviewed.v1"
+    API_KEY_CREATED = f"{EVENT_PREFIX}.api_key.created.v1"
+    API_KEY_REVOKED = f"{EVENT_PREFIX}.api_key.revoked.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
@@ -85,6 +100,13 @@ class Feature(StrEnum):
     SESSION = "session"
     DOCUMENT = "document"
     DOCUMENT_DELETION = "document-deletion"
+    SLM = "slm"
+    BUDGET = "budget"
+    MODEL_REVIEW = "model-review"
+    LEDGER_SWEEP = "ledger-sweep"
+    LEDGER_RECONCILE = "ledger-reconcile"
+    API_KEY = "api-key"
+    API_KEY_REVOCATION = "api-key-revocation"
 
 
 class WorkflowName(StrEnum):
@@ -93,16 +115,24 @@ class WorkflowName(StrEnum):
     SESSION = "session"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
+    SLM_REQUEST = "slm.request"
+    BUDGET_SET = "budget.set"
+    MODEL_REVIEW = "model.review"
+    LEDGER_SWEEP = "ledger.sweep"
+    LEDGER_RECONCILE = "ledger.reconcile"
+    API_KEY_CREATE = "api_key.create"
+    API_KEY_REVOKE = "api_key.revoke"
 
 
 class UpdateName(StrEnum):
-    """Updates of the session workflow."""
+    """Updates of the session workflow; `resume` and `cancel` also of a model request's."""
 
     STARTED = "started"
     SEND = "send"
     CANCEL = "cancel"
     CLOSE = "close"
     RESOLVE = "resolve"
+    RESUME = "resume"
 
 
 class ActivityName(StrEnum):
@@ -119,6 +149,17 @@ class ActivityName(StrEnum):
     MEMORY_RECALL = "memory.recall"
     MEMORY_REMEMBER = "memory.remember"
     SLM_COMPLETE = "slm.complete"
+    SLM_OPEN = "slm.open"
+    SLM_PLAN = "slm.plan"
+    SLM_EMBED = "slm.embed"
+    SLM_MOVE = "slm.move"
+    SLM_CLOSE = "slm.close"
+    BUDGET_SET = "budget.set"
+    MODEL_REVIEW = "model.review"
+    LEDGER_SWEEP = "ledger.sweep"
+    LEDGER_RECONCILE = "ledger.reconcile"
+    API_KEY_CREATE = "api_key.create"
+    API_KEY_REVOKE = "api_key.revoke"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -133,6 +174,12 @@ class Scope(StrEnum):
     DOCUMENT_READ = "document:read"
     DOCUMENT_WRITE = "document:write"
     EVENT_READ = "event:read"
+    SLM_CALL = "slm:call"
+    SLM_READ = "slm:read"
+    BUDGET_READ = "budget:read"
+    BUDGET_WRITE = "budget:write"
+    KEY_READ = "key:read"
+    KEY_WRITE = "key:write"
     POLICY_READ = "policy:read"
     POLICY_APPROVE = "policy:approve"
     CODEC_DECODE = "codec:decode"
@@ -146,6 +193,29 @@ class Effect(StrEnum):
     MEMORY_RECALL = "memory:recall"
     MODEL_CALL = "model:call"
     MEMORY_REMEMBER = "memory:remember"
+
+
+TOKENS: Final = "tokens"
+"""The unit of a budget that counts no money."""
+
+
+class BudgetScope(StrEnum):
+    """What a budget bounds. They nest: a session's calls also count against its tenant's budgets."""
+
+    TENANT = "tenant"
+    PROJECT = "project"
+    SESSION = "session"
+    INSTALLATION = "installation"
+
+
+class UsageBy(StrEnum):
+    """What sums are told apart by. `day` is of UTC; `model` is `provider/model`; `user` is who asked."""
+
+    DAY = "day"
+    MODEL = "model"
+    SESSION = "session"
+    USER = "user"
+    LANE = "lane"
 
 
 def workflow_id(feature: Feature, tenant_id: str, resource_id: str) -> str:

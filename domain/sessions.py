@@ -10,7 +10,7 @@ from domain.actors import Actor
 from domain.base import Contract, Count, TenantId, UtcTime
 from domain.blobs import BlobRef
 from domain.decisions import Decision, GateRequest, Resolution
-from domain.ids import DecisionId, DocumentId, SessionId, TurnId
+from domain.ids import DecisionId, DocumentId, SessionId, SlmRequestId, TurnId
 
 DEFAULT_ROLE = "dialogue_reasoning"
 
@@ -172,10 +172,10 @@ class CloseCall(Contract):
 
 
 class ResolveCall(Contract):
-    """Argument of `decision.resolve`."""
+    """Argument of `decision.resolve`; the decision may also be a model request's."""
 
     tenant_id: TenantId
-    session_id: SessionId
+    session_id: SessionId | SlmRequestId
     resolution: Resolution
     comment: BlobRef | None = None
     """Becomes the resolution's comment in its row."""
@@ -232,6 +232,11 @@ class Usage(Contract):
     input_tokens: Count = 0
     output_tokens: Count = 0
     estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        """Input and output."""
+        return self.input_tokens + self.output_tokens
 
 
 class TurnResult(Contract):

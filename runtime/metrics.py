@@ -9,7 +9,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Buckets of every time, in seconds."""
 
 
 def new_registry() -> CollectorRegistry:
@@ -32,7 +33,7 @@ class HttpMetrics:
             "somagent_http_request_seconds",
             "Time from the request's head to the end of its answer.",
             ("method", "route"),
-            buckets=_SECONDS,
+            buckets=SECONDS,
             registry=registry,
         )
         self._open = Gauge("somagent_http_requests_open", "Requests being answered.", registry=registry)

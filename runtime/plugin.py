@@ -24,7 +24,9 @@ PASSTHROUGH: Final = (
     # Parts of workflows: no workflow is defined in them and no state stands in the modules; a test sees to it.
     "workflows.approvals",
     "workflows.gate",
+    "workflows.model_calls",
     "workflows.options",
+    "workflows.patches",
     "workflows.requests",
     "workflows.turns",
     "opentelemetry",  # the tracing interceptor runs in the sandbox; re-importing costs 40 ms a run

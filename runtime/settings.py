@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -95,6 +95,22 @@ class Settings(BaseSettings):
     model_api_key: SecretStr | None = Field(default=None, description="Bearer key of that endpoint.")
     model_name: str | None = Field(default=None, description="Model asked for there.")
     model_timeout_seconds: float = Field(default=60.0, gt=0, le=600, description="Longest wait for one model answer, in seconds.")
+    models_file: Path | None = Field(
+        default=None,
+        description="Providers, models and roles (TOML, see models.md); unset, MODEL_BASE_URL or the embedded models answer.",
+    )
+    model_unknown_price: Literal["deny", "count_tokens"] = Field(
+        default="deny",
+        description="What a budget in money does where a model's price is not known: refuse it, or leave it to those in tokens.",
+    )
+    deployment_mode: str = Field(
+        default="production",
+        pattern="^[a-z][a-z0-9-]{0,31}$",
+        description="Mode of this installation; MODELS_FILE may map roles to other models by it.",
+    )
+    tenant_model_requests_per_minute: int = Field(
+        default=6000, ge=1, description="Model requests one tenant may make in a minute, whichever client sends them."
+    )
     somabrain_url: str | None = Field(default=None, description="SomaBrain; unset, memory is Postgres full text.")
     somabrain_token: SecretStr | None = Field(default=None, description="Bearer token of SomaBrain.")
     somabrain_api_prefix: str = Field(default="/api", description="Path prefix of SomaBrain's API.")

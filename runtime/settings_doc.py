@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
@@ -69,6 +69,8 @@ def _value(field: FieldInfo) -> str:
     kind, metadata = _unwrap(field.annotation, list(field.metadata))
     if get_origin(kind) is dict:
         return "`key=value` pairs, comma-separated"
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(kind))
     text = _PLAIN[kind]
     low = next((f"≥ {item.ge}" if isinstance(item, Ge) else f"> {item.gt}" for item in metadata if isinstance(item, Ge | Gt)), "")
     high = next((f"≤ {item.le}" for item in metadata if isinstance(item, Le)), "")

@@ -8,41 +8,53 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opentelemetry import trace
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from activities.api_keys import ApiKeyActivities
+from activities.budgets import BudgetActivities
 from activities.documents import DocumentActivities
 from activities.gate import Gate
 from activities.memory import MemoryActivities
 from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
+from activities.slm_inputs import ModelInputs
+from activities.slm_requests import SlmRequestActivities
 from adapters.cedar.engine import CedarEngine
 from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
 from adapters.moderation import Re2Moderator
+from adapters.postgres.api_keys import PostgresApiKeyDirectory, PostgresApiKeys
 from adapters.postgres.blobs import PostgresBlobs
-from adapters.postgres.calls import PostgresCalls
+from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.connection import Pool, create_pool
 from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.documents import PostgresDocuments
 from adapters.postgres.events import PostgresEvents
+from adapters.postgres.forecasts import PostgresForecasts
 from adapters.postgres.idempotency import PostgresClaims
 from adapters.postgres.identity import PostgresClientDirectory, PostgresStanding
+from adapters.postgres.lost_calls import PostgresLedger
 from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
-from adapters.providers.extractive import ExtractiveModel
+from adapters.postgres.slm_reads import PostgresSlmReads
+from adapters.postgres.slm_requests import PostgresSlmRequests
+from adapters.postgres.usage import PostgresUsage
+from adapters.prices import GenaiPrices
+from adapters.providers.observed import ModelMetrics
 from adapters.rate_limit import EdgeRateLimiter
 from adapters.signing import read_trusted_keys
 from adapters.tokens import JoseTokens
-from api.services import Services
+from api.services import Models, Services
 from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
-from domain.ports.models import ModelProvider
 from runtime.client import connect
 from runtime.metrics import HttpMetrics, new_registry
 from runtime.settings import Settings
+from workers.models import catalogue_of, make_backplane
 from workers.probes import gateway_probes
 
 
@@ -52,8 +64,11 @@ class Activities:
 
     sessions: SessionActivities
     slm: SlmActivities
+    slm_requests: SlmRequestActivities
     memory: MemoryActivities
     documents: DocumentActivities
+    api_keys: ApiKeyActivities
+    budgets: BudgetActivities
 
 
 def _needed_url(value: object, name: str) -> str:
@@ -66,20 +81,6 @@ def _needed_file(path: Path | None, name: str) -> Path:
     if path is None:
         raise DependencyUnavailable(f"{name} is not set; `soma up` makes the file, or name one.")
     return path
-
-
-def _provider(settings: Settings, exits: AsyncExitStack) -> ModelProvider:
-    """The configured model, or the embedded one."""
-    if settings.model_base_url is None:
-        return ExtractiveModel()
-    # Adapters of what is not configured are not loaded.
-    from adapters.providers.openai_compatible import OpenAICompatibleModel
-
-    model = OpenAICompatibleModel(
-        settings.model_base_url, settings.model_name or "default", settings.model_api_key, settings.model_timeout_seconds
-    )
-    exits.push_async_callback(model.close)
-    return model
 
 
 def _memory(settings: Settings, pool: Pool, exits: AsyncExitStack) -> Memory:
@@ -135,8 +136,11 @@ async def _base(settings: Settings, name: str) -> AsyncGenerator[_Base]:
 
 
 @asynccontextmanager
-async def compose_worker(settings: Settings) -> AsyncGenerator[Activities]:
-    """The activities of every queue, while the block runs. Raises DependencyUnavailable."""
+async def compose_worker(
+    settings: Settings, registry: CollectorRegistry | None = None, *, calls_models: bool = True
+) -> AsyncGenerator[Activities]:
+    """The activities of every queue, while the block runs; they count in `registry`. A worker that does not call models needs
+    none of their keys. Raises DependencyUnavailable."""
     async with AsyncExitStack() as exits:
         base = await exits.enter_async_context(_base(settings, "worker"))
         pool, blobs = base.pool, PostgresBlobs(base.pool)
@@ -148,17 +152,23 @@ async def compose_worker(settings: Settings) -> AsyncGenerator[Activities]:
             policy=base.engine,
             blobs=blobs,
         )
+        inputs = ModelInputs(blobs=blobs, sessions=PostgresSessionReads(pool, base.notices.wait), documents=documents)
+        review = (base.constitution, base.moderator)
+        metrics = ModelMetrics(registry or new_registry())
+        backplane = make_backplane(settings, pool, inputs, review, metrics, exits, calls=calls_models)
         yield Activities(
             sessions=SessionActivities(gate, PostgresSessions(pool)),
-            slm=SlmActivities(
-                provider=_provider(settings, exits),
-                journal=PostgresCalls(pool),
-                blobs=blobs,
-                sessions=PostgresSessionReads(pool, base.notices.wait),
-                documents=documents,
-            ),
+            slm=backplane.slm,
+            slm_requests=SlmRequestActivities(gate=gate, planner=backplane.planner, store=PostgresSlmRequests(pool)),
             memory=MemoryActivities(memory=_memory(settings, pool, exits), blobs=blobs),
             documents=DocumentActivities(extractor=PlainTextExtractor(), blobs=blobs, documents=documents),
+            api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
+            budgets=BudgetActivities(
+                budgets=PostgresBudgets(pool),
+                ledger=PostgresLedger(pool),
+                blobs=blobs,
+                prices=GenaiPrices(catalogue_of(settings)),
+            ),
         )
 
 
@@ -172,10 +182,13 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
         audience=settings.token_audience,
         lifetime_seconds=settings.token_lifetime_seconds,
     )
+    catalogue = catalogue_of(settings)
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(_base(settings, "gateway"))
         token_pool = await create_pool(token_url, 2, "somagent-token")
         stack.push_async_callback(token_pool.close)
+        keys = PostgresApiKeyDirectory(token_pool, base.pool)
+        stack.push_async_callback(keys.aclose)
         limiter = EdgeRateLimiter(settings.redis_url.get_secret_value() if settings.redis_url else None)
         stack.push_async_callback(limiter.aclose)
         temporal = await connect(settings, lazy=True)
@@ -185,11 +198,18 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             tokens=tokens,
             clients=PostgresClientDirectory(token_pool),
             standing=PostgresStanding(base.pool),
+            api_keys=PostgresApiKeys(base.pool),
+            api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,
             blobs=PostgresBlobs(base.pool),
             sessions=PostgresSessionReads(base.pool, base.notices.wait),
             documents=PostgresDocuments(base.pool),
+            models=Models(catalogue, GenaiPrices(catalogue), settings.deployment_mode),
+            slm=PostgresSlmReads(base.pool, base.notices.wait),
+            forecasts=PostgresForecasts(base.pool),
+            budgets=PostgresBudgets(base.pool),
+            usage=PostgresUsage(base.pool),
             events=PostgresEvents(base.pool, base.notices),
             rate_limiter=limiter,
             probes=gateway_probes(base.pool, temporal, limiter, base.constitution),

@@ -8,6 +8,7 @@ from opentelemetry import trace
 from api.app import create_app
 from runtime.admin import admin_app, serve
 from runtime.logs import configure_logs
+from runtime.sdk_metrics import SdkMetrics
 from runtime.settings import Settings
 from runtime.telemetry import start_tracing
 from workers.composition import compose_gateway
@@ -22,12 +23,14 @@ async def run_gateway(settings: Settings) -> None:
     configure_logs("gateway", settings.log_level)
     tracing = start_tracing("gateway", settings.otel_exporter_otlp_endpoint, settings.region)
     stop = stop_event()
+    counted = SdkMetrics.of_process()
 
     async def serving() -> bool:
         return not stop.is_set()
 
     try:
-        async with compose_gateway(settings, trace.get_tracer("somagent.gateway")) as services:
+        async with counted.kept_up(), compose_gateway(settings, trace.get_tracer("somagent.gateway")) as services:
+            services.metrics.registry.register(counted)
             admin = admin_app(services.metrics.registry, serving)
             async with (
                 serve(admin, settings.admin_host, settings.gateway_admin_port),

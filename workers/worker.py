@@ -16,28 +16,50 @@ from runtime.admin import admin_app, serve
 from runtime.client import connect
 from runtime.logs import configure_logs
 from runtime.metrics import new_registry
+from runtime.sdk_metrics import SdkMetrics
 from runtime.settings import Settings
 from runtime.telemetry import start_tracing
 from workers.composition import Activities, compose_worker
 from workers.processes import stop_event
+from workers.schedules import ensure_schedules
 from workers.search_attributes import ensure_search_attributes
+from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
+from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
 from workflows.sessions import SessionWorkflow
+from workflows.slm import SlmRequestWorkflow
 
 log = structlog.get_logger("workers.worker")
 
 CACHED_WORKFLOWS: Final = 500
-SLM_CALLS: Final = 50
+CALLING: Final = frozenset({Queue.SLM, Queue.SLM_BATCH})
+"""Queues whose activities call models."""
+SLOTS: Final = {Queue.SLM: 50, Queue.SLM_BATCH: 25}
+"""Activities a process runs at once, of its queue. Batch calls never fill the slots of the others."""
 
 
 def workflows_of(queue: Queue) -> Sequence[type]:
     """The workflow types that run on a queue."""
-    return {Queue.INTERACTIVE: [SessionWorkflow], Queue.PLATFORM: [DocumentAddWorkflow, DocumentDeleteWorkflow]}.get(queue, [])
+    return {
+        Queue.INTERACTIVE: [SessionWorkflow],
+        Queue.SLM: [SlmRequestWorkflow],
+        Queue.PLATFORM: [
+            DocumentAddWorkflow,
+            DocumentDeleteWorkflow,
+            ApiKeyCreateWorkflow,
+            ApiKeyRevokeWorkflow,
+            BudgetSetWorkflow,
+            ModelReviewWorkflow,
+            LedgerSweepWorkflow,
+            LedgerReconcileWorkflow,
+        ],
+    }.get(queue, [])
 
 
 def activities_of(queue: Queue, parts: Activities) -> list[Any]:
     """The activities that run on a queue."""
     sessions, memory, documents = parts.sessions, parts.memory, parts.documents
+    requests, calls = parts.slm_requests, [parts.slm.complete, parts.slm.embed]
     return {
         Queue.INTERACTIVE: [
             sessions.open,
@@ -50,9 +72,20 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             sessions.close,
             memory.recall,
             memory.remember,
+            requests.plan,
         ],
-        Queue.SLM: [parts.slm.complete],
-        Queue.PLATFORM: [documents.add, documents.delete],
+        Queue.SLM: [*calls, requests.plan, requests.open, requests.move, requests.close, sessions.resolve],
+        Queue.SLM_BATCH: calls,
+        Queue.PLATFORM: [
+            documents.add,
+            documents.delete,
+            parts.api_keys.create,
+            parts.api_keys.revoke,
+            parts.budgets.set,
+            parts.budgets.review,
+            parts.budgets.sweep,
+            parts.budgets.reconcile,
+        ],
     }[queue]
 
 
@@ -66,7 +99,7 @@ def make_worker(client: Client, queue: Queue, parts: Activities, *, cached_workf
         activities=activities_of(queue, parts),
         max_cached_workflows=cached_workflows if workflows else 0,
         max_concurrent_workflow_tasks=200,
-        max_concurrent_activities=SLM_CALLS if queue is Queue.SLM else 100,
+        max_concurrent_activities=SLOTS.get(queue, 100),
         # A killed worker's sticky tasks go to another after this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         # A cancelled call learns of it with its next heartbeat.
@@ -83,16 +116,21 @@ async def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
     configure_logs("worker", settings.log_level)
     tracing = start_tracing("worker", settings.otel_exporter_otlp_endpoint, settings.region)
     stop = stop_event()
+    counted = SdkMetrics.of_process()
     try:
         client = await connect(settings, sandbox=settings.workflow_sandbox)
         await ensure_search_attributes(client)
-        async with compose_worker(settings) as parts:
+        if Queue.PLATFORM in queues:
+            await ensure_schedules(client, settings.region)
+        registry = new_registry()
+        registry.register(counted)
+        async with counted.kept_up(), compose_worker(settings, registry, calls_models=not CALLING.isdisjoint(queues)) as parts:
             workers = [make_worker(client, queue, parts) for queue in queues]
 
             async def running() -> bool:
                 return all(worker.is_running for worker in workers)
 
-            async with serve(admin_app(new_registry(), running), settings.admin_host, settings.worker_admin_port):
+            async with serve(admin_app(registry, running), settings.admin_host, settings.worker_admin_port):
                 await _until_stopped(workers, stop)
     finally:
         if tracing is not None:

@@ -16,8 +16,8 @@ from domain.blobs import BlobRef
 from domain.decisions import Decision, Facts, GateRequest, Verdict
 from domain.errors import Denied
 from domain.ids import Prefix, format_id
-from domain.names import ActivityName, Effect
-from workflows.options import ActivityOptions
+from domain.names import ActivityName, Effect, SearchAttribute
+from workflows.options import SEARCH_ATTRIBUTES, ActivityOptions
 
 Result = TypeVar("Result")
 
@@ -51,6 +51,14 @@ def ask(
         region=region,
         at=workflow.now(),
     )
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Makes the run findable by its verdict, when that is not simply `allow`."""
+    if verdict is not Verdict.ALLOW:
+        workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]
+            [SEARCH_ATTRIBUTES[SearchAttribute.VERDICT].value_set(verdict.value)]
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ be recorded has not happened, and the caller's request has a deadline of its own
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 from temporalio.common import Priority, RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.workflow import ActivityCancellationType
@@ -32,6 +32,7 @@ class ActivityOptions(TypedDict):
     heartbeat_timeout: timedelta | None
     retry_policy: RetryPolicy
     cancellation_type: ActivityCancellationType
+    priority: NotRequired[Priority]
 
 
 _FOR_EVER: Final = RetryPolicy(
@@ -76,6 +77,24 @@ MODEL: Final = ActivityOptions(
 )
 """One model call. Its worker's death shows after the heartbeat timeout; the provider's own timeout ends the call itself."""
 
+_ONE_PROVIDER: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=20), maximum_attempts=2
+)
+
+
+def model_call(*, lane: Lane, tenant_id: str, weight: float, last: bool) -> ActivityOptions:
+    """One provider of a model call: in the lane's queue, at the tenant's share, tried again once before the next model is
+    asked and, where there is none, as often as MODEL says. Calls of the batch lane may wait for hours in their queue."""
+    options = MODEL.copy()
+    options["priority"] = Priority(priority_key=int(lane), fairness_key=tenant_id, fairness_weight=weight)
+    if not last:
+        options["retry_policy"] = _ONE_PROVIDER
+    if lane is Lane.BATCH:
+        options["task_queue"] = Queue.SLM_BATCH.value
+        options["schedule_to_close_timeout"] = None
+    return options
+
+
 INGEST: Final = ActivityOptions(
     task_queue=Queue.PLATFORM.value,
     start_to_close_timeout=timedelta(seconds=60),
@@ -84,7 +103,17 @@ INGEST: Final = ActivityOptions(
     retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5)),
     cancellation_type=ActivityCancellationType.TRY_CANCEL,
 )
-"""Reading the text of one document."""
+"""A short step on the platform queue: reading the text of one document, recording an API key."""
+
+LEDGER: Final = ActivityOptions(
+    task_queue=Queue.PLATFORM.value,
+    start_to_close_timeout=timedelta(minutes=5),
+    schedule_to_close_timeout=timedelta(minutes=9),
+    heartbeat_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=20)),
+    cancellation_type=ActivityCancellationType.TRY_CANCEL,
+)
+"""Upkeep of the ledger: many small transactions, a heartbeat after each."""
 
 KEPT_REQUESTS: Final = 1000
 """Request keys an entity remembers across continue-as-new."""

@@ -18,7 +18,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from domain.decisions import Decision, Facts, Verdict
 from domain.errors import Conflict, DomainError
 from domain.ids import Prefix
-from domain.names import ActivityName, Effect, SearchAttribute, UpdateName, WorkflowName
+from domain.names import ActivityName, Effect, UpdateName, WorkflowName
 from domain.sessions import (
     CancelOutcome,
     CarriedState,
@@ -40,8 +40,8 @@ from domain.sessions import (
     TurnStatus,
 )
 from workflows.approvals import Approvals
-from workflows.gate import Permit, ask, new_id
-from workflows.options import QUEUE, RECORD, SEARCH_ATTRIBUTES, UPDATES_PER_RUN
+from workflows.gate import Permit, ask, new_id, show_verdict
+from workflows.options import QUEUE, RECORD, UPDATES_PER_RUN
 from workflows.requests import AnsweredRequests
 from workflows.turns import TURN_EFFECTS, answer, decide, run_approved
 
@@ -98,10 +98,7 @@ class SessionWorkflow:
                 await self._close(SessionStatus.DENIED, "refused")
         self._status = SessionStatus.OPEN if allowed else SessionStatus.DENIED
         self._decision = decision
-        if decision.verdict is not Verdict.ALLOW:
-            workflow.upsert_search_attributes(  # pyright: ignore[reportUnknownMemberType]
-                [SEARCH_ATTRIBUTES[SearchAttribute.VERDICT].value_set(decision.verdict.value)]
-            )
+        show_verdict(decision.verdict)
         if session.prompt is None or session.first_turn is None:
             return
         if allowed and session.run_turns:

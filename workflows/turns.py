@@ -7,7 +7,7 @@ with the error's type.
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from domain.decisions import Decision, Facts, GateRequest, Verdict
 from domain.ids import Prefix
@@ -20,14 +20,16 @@ from domain.sessions import (
     RunTurnCall,
     SessionInput,
     Turn,
-    TurnError,
     TurnResult,
     TurnStatus,
     TurnWarning,
 )
+from domain.slm import PlanCall
 from workflows.approvals import Approvals
 from workflows.gate import Permit, ask, new_id
+from workflows.model_calls import ModelFailed, call_model, plan, turn_error
 from workflows.options import MEMORY, MODEL, RECORD
+from workflows.patches import MODEL_ROUTING
 
 TURN_EFFECTS = (Effect.TURN_ANSWER, Effect.MEMORY_RECALL, Effect.MODEL_CALL, Effect.MEMORY_REMEMBER)
 
@@ -85,20 +87,10 @@ async def answer(session: SessionInput, turn: Turn, permit: Permit, approvals: A
     except ActivityError as error:
         _raise_if_cancelled(error)
         warnings.append(TurnWarning.NOT_RECALLED)
-    call = SlmCall(
-        actor=turn.actor,
-        session_id=session.session_id,
-        turn_id=turn.turn_id,
-        role=session.model_role,
-        message=permit.text,
-        documents=session.documents,
-        recalled=recalled.recollection,
-    )
     try:
-        said = await permit.run(Effect.MODEL_CALL, ActivityName.SLM_COMPLETE, call, SlmAnswer, MODEL, "Ask the model")
-    except ActivityError as error:
-        _raise_if_cancelled(error)
-        return TurnResult(status=TurnStatus.FAILED, error=_turn_error(error))
+        said = await _ask(session, turn, permit, recalled)
+    except ModelFailed as failure:
+        return TurnResult(status=TurnStatus.FAILED, error=failure.error)
     review = await _review(session, turn, said)
     if review.verdict is Verdict.ESCALATE and await approvals.granted(review):
         await run_approved(session, turn)
@@ -126,6 +118,31 @@ async def answer(session: SessionInput, turn: Turn, permit: Permit, approvals: A
     )
 
 
+async def _ask(session: SessionInput, turn: Turn, permit: Permit, recalled: RecallOutcome) -> SlmAnswer:
+    """What a model of the session's role says. Raises ModelFailed, and the cancellation of a turn that is stopped."""
+    call = SlmCall(
+        actor=turn.actor,
+        session_id=session.session_id,
+        turn_id=turn.turn_id,
+        role=session.model_role,
+        message=permit.text,
+        documents=session.documents,
+        recalled=recalled.recollection,
+    )
+    if workflow.patched(MODEL_ROUTING):
+        size = permit.text.size + session.document_bytes + (recalled.recollection.size if recalled.recollection else 0)
+        return await call_model(
+            permit,
+            call,
+            await plan(PlanCall(actor=turn.actor, role=session.model_role, input_bytes=size, region=session.region)),
+        )
+    try:
+        return await permit.run(Effect.MODEL_CALL, ActivityName.SLM_COMPLETE, call, SlmAnswer, MODEL, "Ask the model")
+    except ActivityError as error:
+        _raise_if_cancelled(error)
+        raise ModelFailed(turn_error(error)) from None
+
+
 async def _review(session: SessionInput, turn: Turn, said: SlmAnswer) -> Decision:
     call = ReviewCall(
         session_id=session.session_id,
@@ -142,13 +159,3 @@ async def _review(session: SessionInput, turn: Turn, said: SlmAnswer) -> Decisio
 def _raise_if_cancelled(error: ActivityError) -> None:
     if is_cancelled_exception(error):
         raise error
-
-
-def _turn_error(error: ActivityError) -> TurnError:
-    """The cause's own type and sentence; an activity that timed out has neither."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ApplicationError):
-        cause = cause.__cause__
-    if isinstance(cause, ApplicationError) and cause.type:
-        return TurnError(type=cause.type, detail=cause.message)
-    return TurnError(type="model-unavailable", detail="The model did not answer in time; send the message again.")

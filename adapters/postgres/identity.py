@@ -12,13 +12,20 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from adapters.postgres.connection import Pool, plain_transaction, tenant_transaction
+from adapters.postgres.connection import Pool, plain_transaction, tenant_select, tenant_transaction
 from domain.actors import Actor
+from domain.api_keys import key_of
 from domain.base import Contract
 from domain.names import Scope
 from domain.ports.identity import ClientRecord
 
 _MAX_REMEMBERED: Final = 10_000
+_STANDING: Final = """
+SELECT scopes FROM clients c WHERE tenant_id = tenant.tenant_id AND client_id = $2 AND disabled_at IS NULL
+  AND ($3::text IS NULL OR EXISTS (
+      SELECT FROM api_keys k WHERE k.tenant_id = c.tenant_id AND k.key_id = $3 AND k.client_id = c.client_id
+        AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())))
+"""
 
 
 class NewClient(Contract):
@@ -55,37 +62,34 @@ class PostgresClientDirectory:
 
 
 class PostgresStanding:
-    """Implements `Standing`. An answer is remembered for a second at most, so a disabled client is out within that."""
+    """Implements `Standing`. An answer is remembered for a second at most, so a disabled client or a revoked key is out
+    within that."""
 
     def __init__(self, pool: Pool, memory_seconds: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         """`pool` belongs to the application's role; `memory_seconds` 0 asks every time."""
         self._pool = pool
         self._memory = memory_seconds
         self._clock = clock
-        self._known: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}
+        self._known: dict[tuple[str, str, str | None], tuple[float, frozenset[str]]] = {}
 
     async def stands(self, actor: Actor) -> bool:
-        """False once the client is disabled or gone, or no longer has the scopes. Raises DependencyUnavailable."""
-        key = (actor.tenant_id, actor.client_id)
+        """False once the client is disabled or gone, or no longer has the scopes, or its API key no longer stands. Raises
+        DependencyUnavailable."""
+        key = (actor.tenant_id, actor.client_id, key_of(actor))
         known = self._known.get(key)
         if known is None or known[0] <= self._clock():
             # The time before asking: what is true now may have changed when the answer arrives.
             until = self._clock() + self._memory
-            known = (until, await self._scopes(actor))
+            known = (until, await self._scopes(*key))
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = known
         return bool(known[1]) and known[1].issuperset(actor.scopes)
 
-    async def _scopes(self, actor: Actor) -> frozenset[str]:
-        """None at all for a client that is gone or disabled."""
-        async with tenant_transaction(self._pool, actor.tenant_id) as connection:
-            row = await connection.fetchrow(
-                "SELECT scopes FROM clients WHERE tenant_id = $1 AND client_id = $2 AND disabled_at IS NULL",
-                actor.tenant_id,
-                actor.client_id,
-            )
-        return frozenset(row["scopes"]) if row else frozenset()
+    async def _scopes(self, tenant_id: str, client_id: str, key_id: str | None) -> frozenset[str]:
+        """None at all for a client that is gone or disabled, or a key that is."""
+        rows = await tenant_select(self._pool, tenant_id, _STANDING, client_id, key_id)
+        return frozenset(rows[0]["scopes"]) if rows else frozenset()
 
 
 async def ensure_tenant(pool: Pool, tenant_id: str, name: str) -> None:

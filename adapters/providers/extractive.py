@@ -1,4 +1,4 @@
-"""`soma-extractive`: the embedded model. It has no weights and invents nothing: it quotes, or says that it cannot.
+"""The embedded models, without weights: `soma-extractive`, which invents nothing but quotes, and `soma-lexical`, for embeddings.
 
 It quotes from the documents, from what was recalled and from the user's earlier messages; never from answers of a model.
 """
@@ -6,15 +6,17 @@ It quotes from the documents, from what was recalled and from the user's earlier
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
-from domain.models import Completion, CompletionRequest, SourceText
+from domain.catalogue import EMBEDDED_EMBEDDINGS, EMBEDDED_MODEL, EMBEDDED_PROVIDER, ProviderConfig
+from domain.errors import UnsupportedByModel
+from domain.lexical_embedding import DIMENSIONS, lexical_vector
+from domain.models import Completion, CompletionRequest, Embedding, EmbeddingRequest, SourceText, TextDelta
 from domain.sentence_ranking import Quote, best_quotes, fingerprint
 from domain.sessions import Citation, Usage
 from domain.terms import count_tokens
 
-PROVIDER: Final = "soma"
-MODEL: Final = "soma-extractive"
 MOST_QUOTES: Final = 4
 NOTHING_TO_READ: Final = "I can only quote, and this session holds no document or earlier message to quote from."
 NOTHING_RELEVANT: Final = "I found no sentence about this in the documents and messages of this session."
@@ -59,31 +61,72 @@ def answer(request: CompletionRequest) -> Completion:
     read += sum(count_tokens(source.text) for source in request.sources)
     return Completion(
         text=text,
-        model=MODEL,
+        model=EMBEDDED_MODEL,
         usage=Usage(input_tokens=read, output_tokens=count_tokens(text)),
         citations=tuple(Citation(source=quote.source.source, start=quote.start, end=quote.end) for quote in fitting),
         finish_reason="stop" if len(fitting) == len(quotes) else "length",
     )
 
 
+def vectors(request: EmbeddingRequest) -> Embedding:
+    """The vector of each text. Raises UnsupportedByModel for more dimensions than it has."""
+    dimensions = request.dimensions or DIMENSIONS
+    if dimensions > DIMENSIONS:
+        raise UnsupportedByModel(f"{EMBEDDED_EMBEDDINGS} has {DIMENSIONS} dimensions at most; ask for fewer.")
+    return Embedding(
+        vectors=tuple(lexical_vector(text, dimensions) for text in request.texts),
+        model=EMBEDDED_EMBEDDINGS,
+        usage=Usage(input_tokens=sum(map(count_tokens, request.texts))),
+    )
+
+
+def _require_plain(request: CompletionRequest) -> None:
+    """Raises UnsupportedByModel for what quoting cannot do; settings without a meaning for it change nothing."""
+    wanted = (
+        ("tools", request.tools and request.tool_choice != "none"),
+        ("a format for the answer", request.format is not None),
+        ("images", any(message.images for message in request.messages)),
+    )
+    for what, asked in wanted:
+        if asked:
+            raise UnsupportedByModel(f"{EMBEDDED_MODEL} takes no {what}; leave it out or ask another model.")
+
+
 class ExtractiveModel:
-    """Implements `domain.ports.models.ModelProvider`."""
+    """Implements `domain.ports.models.ModelProvider` with the embedded models: quotations, and lexical embeddings."""
 
-    @property
-    def provider(self) -> str:
-        """`soma`: this process itself."""
-        return PROVIDER
+    def __init__(self, name: str = EMBEDDED_PROVIDER, config: ProviderConfig | None = None, api_key: str | None = None) -> None:
+        """It needs no configuration and no key."""
+        del config, api_key
+        self.name: Final = name
+        self.vendor: Final = EMBEDDED_PROVIDER
+        self.external: Final = False
 
-    @property
-    def model(self) -> str:
-        """Named in every answer, so that nobody takes a quotation for a language model's work."""
-        return MODEL
+    async def complete(self, model: str, request: CompletionRequest) -> Completion:
+        """Quotes from the request. Works in a thread, so that a large document does not hold up the event loop.
 
-    @property
-    def fallback(self) -> bool:
-        """True: it answers where nothing else is configured."""
-        return True
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        """Quotes from the request. Works in a thread, so that a large document does not hold up the event loop."""
+        Raises UnsupportedByModel.
+        """
+        _require(model, EMBEDDED_MODEL)
+        _require_plain(request)
         return await asyncio.to_thread(answer, request)
+
+    async def stream(self, model: str, request: CompletionRequest) -> AsyncIterator[TextDelta | Completion]:
+        """The same, line by line. Raises UnsupportedByModel."""
+        whole = await self.complete(model, request)
+        for line in whole.text.splitlines(keepends=True):
+            yield TextDelta(text=line)
+        yield whole
+
+    async def embed(self, model: str, request: EmbeddingRequest) -> Embedding:
+        """One lexical vector a text. Raises UnsupportedByModel."""
+        _require(model, EMBEDDED_EMBEDDINGS)
+        return await asyncio.to_thread(vectors, request)
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+
+def _require(model: str, able: str) -> None:
+    if model != able:
+        raise UnsupportedByModel(f"{model} cannot do this; {able} can.")

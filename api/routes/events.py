@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from api.auth import ServicesDependency, require
-from api.event_streams import MEDIA_TYPE, Authority, EventStream, Selection, stream
+from api.auth import ServicesDependency, authority_of, longest_seconds, require
+from api.event_streams import MEDIA_TYPE, EventStream, Selection, stream
 from api.paging import Limit
 from api.problems import problems
 from api.routing import edge_router
@@ -22,17 +22,22 @@ from domain.names import Scope, Topic
 router = edge_router("events")
 
 LATEST: Final = "latest"
-_TOKEN_LEEWAY_SECONDS: Final = 10
+
+# What JSON carries without loss, with zeros before it as a `sequence` has. No log gets near the largest, which stands for the
+# end of a transaction's rows.
+_NUMBER: Final = "0{0,4}([0-8]?[0-9]{1,15}|9007199254740991)"
+_POSITION: Final = f"{_NUMBER}-{_NUMBER}"
 
 After = Annotated[
     str | None,
     Query(
-        pattern=r"^(latest|[0-9]{1,20}-[0-9]{1,20})$",
+        pattern=f"^(latest|{_POSITION})$",
         description="Only what comes after this position (`next`, an event's `sequence`, or the `id` of a stream), or `latest`.",
+        examples=["1201-77"],
     ),
 ]
 LastEventId = Annotated[
-    str | None, Header(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$", description="Resumes a stream; comes before `after`.")
+    str | None, Header(pattern=f"^{_POSITION}$", description="Resumes a stream; comes before `after`.", examples=["1201-77"])
 ]
 Subject = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_./:-]{1,200}$", description="Only events on this session or document.")
@@ -113,11 +118,9 @@ async def _answer(
     position = await _position(services, last_event_id or after)
     if not _wants_stream(request):
         return await _page(services, selection, position, limit)
-    token = request.headers["authorization"].partition(" ")[2].strip()
-    authority = Authority(actor, lambda: services.tokens.verify(token), services.standing)
+    authority = authority_of(request, services, actor)
     content = stream(services.events, selection, position, authority, services.streams, services.settings.region)
-    longest = services.settings.token_lifetime_seconds + _TOKEN_LEEWAY_SECONDS
-    return EventStream(content, services.streams, actor, longest)
+    return EventStream(content, services.streams, actor, longest_seconds(services))
 
 
 async def _page(services: Services, selection: Selection, after: Position | None, limit: int) -> JSONResponse:

@@ -39,6 +39,8 @@ _NOBODY: Final = "0" * 64
 _FIELDS: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["grant_type"],
+    "maxProperties": _MAX_FIELDS,
+    "additionalProperties": {"type": "string", "description": "Ignored (RFC 6749, 3.2)."},
     "properties": {
         "grant_type": {"type": "string", "enum": ["client_credentials"]},
         "scope": {"type": "string", "description": "Scopes separated by spaces; all of the client's when left out."},

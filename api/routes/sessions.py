@@ -183,6 +183,8 @@ async def close_session(
 async def _send(
     services: Services, actor: Actor, session_id: str, key: str, body: MessageBody, claim: Claim, wait: int
 ) -> Answer:
+    # Otherwise the turn would be taken and denied, and the same key could never get another answer.
+    await services.constitution.current()
     message = await services.blobs.put(actor.tenant_id, body.content.encode())
     sent = SendRequest(turn_id=format_id(Prefix.TURN, claim.resource), request_key=key, actor=actor, message=message)
     run = workflow_id(Feature.SESSION, actor.tenant_id, session_id)

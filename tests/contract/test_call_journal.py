@@ -11,9 +11,11 @@ import pytest
 from adapters.postgres.calls import PostgresCalls
 from adapters.postgres.connection import Pool, tenant_transaction
 from domain.blobs import BlobRef
+from domain.budgets import Reservation
 from domain.models import CallOutcome, CallRecord, SlmAnswer
 from domain.sessions import Usage
 
+BOUND = Reservation(keys=(), tokens=100)
 SESSION, TURN = "ses_" + "1" * 32, "trn_" + "2" * 32
 
 
@@ -70,17 +72,17 @@ async def rows(pool: Pool, tenant: str) -> list[tuple[int, str, bool, int]]:
 
 
 async def test_a_completed_answer_is_found_by_the_next_attempt(pool: Pool, calls: PostgresCalls, tenant: str) -> None:
-    assert await calls.begin(record(tenant)) is None
+    assert await calls.begin(record(tenant), BOUND) is None
     assert await calls.complete(completed(tenant), answer("a")) == answer("a")
-    assert await calls.begin(record(tenant, 2)) == answer("a")
+    assert await calls.begin(record(tenant, 2), BOUND) == answer("a")
     assert await rows(pool, tenant) == [(1, "completed", True, 7)]
     assert await told(pool, tenant) == [(1, "completed")]
 
 
 async def test_an_attempt_that_never_ended_becomes_unknown_once(pool: Pool, calls: PostgresCalls, tenant: str) -> None:
-    await calls.begin(record(tenant, 1))
-    await calls.begin(record(tenant, 2))
-    await calls.begin(record(tenant, 3))
+    await calls.begin(record(tenant, 1), BOUND)
+    await calls.begin(record(tenant, 2), BOUND)
+    await calls.begin(record(tenant, 3), BOUND)
     await calls.complete(completed(tenant, 3), answer("a"))
     assert [row[:3] for row in await rows(pool, tenant)] == [(1, "unknown", False), (2, "unknown", False), (3, "completed", True)]
     assert await told(pool, tenant) == [(1, "unknown"), (2, "unknown"), (3, "completed")]
@@ -89,8 +91,8 @@ async def test_an_attempt_that_never_ended_becomes_unknown_once(pool: Pool, call
 async def test_a_late_attempt_that_completes_is_put_right_and_the_first_answer_stands(
     pool: Pool, calls: PostgresCalls, tenant: str
 ) -> None:
-    await calls.begin(record(tenant, 1))
-    await calls.begin(record(tenant, 2))
+    await calls.begin(record(tenant, 1), BOUND)
+    await calls.begin(record(tenant, 2), BOUND)
     assert await calls.complete(completed(tenant, 1), answer("a")) == answer("a")
     assert await calls.complete(completed(tenant, 2), answer("b")) == answer("a")
     assert await rows(pool, tenant) == [(1, "completed", True, 7), (2, "completed", False, 7)]
@@ -98,7 +100,7 @@ async def test_a_late_attempt_that_completes_is_put_right_and_the_first_answer_s
 
 
 async def test_two_that_complete_at_once_agree(pool: Pool, calls: PostgresCalls, tenant: str) -> None:
-    await asyncio.gather(*(calls.begin(record(tenant, attempt)) for attempt in (1, 2, 3)))
+    await asyncio.gather(*(calls.begin(record(tenant, attempt), BOUND) for attempt in (1, 2, 3)))
     given = await asyncio.gather(*(calls.complete(completed(tenant, n), answer(str(n))) for n in (1, 2, 3)))
     assert len(set(given)) == 1
     kept = await rows(pool, tenant)
@@ -108,28 +110,30 @@ async def test_two_that_complete_at_once_agree(pool: Pool, calls: PostgresCalls,
 
 @pytest.mark.parametrize("outcome", [CallOutcome.FAILED, CallOutcome.CANCELLED])
 async def test_an_attempt_ends_once(pool: Pool, calls: PostgresCalls, tenant: str, outcome: CallOutcome) -> None:
-    await calls.begin(record(tenant))
+    await calls.begin(record(tenant), BOUND)
     await calls.end(record(tenant, 1, outcome, error_type="model-unavailable"))
     await calls.end(record(tenant, 1, CallOutcome.FAILED))
     assert await told(pool, tenant) == [(1, outcome.value)]
-    await calls.begin(record(tenant, 2))
+    await calls.begin(record(tenant, 2), BOUND)
     await calls.complete(completed(tenant, 2), answer("a"))
     await calls.end(record(tenant, 2, CallOutcome.CANCELLED))
     assert await told(pool, tenant) == [(1, outcome.value), (2, "completed")]
 
 
-async def test_an_attempt_number_that_comes_again_begins_anew(pool: Pool, calls: PostgresCalls, tenant: str) -> None:
-    await calls.begin(record(tenant))
+async def test_an_attempt_number_that_comes_again_begins_anew_and_the_former_stays(
+    pool: Pool, calls: PostgresCalls, tenant: str
+) -> None:
+    await calls.begin(record(tenant), BOUND)
     await calls.end(record(tenant, 1, CallOutcome.FAILED))
-    await calls.begin(record(tenant))
+    await calls.begin(record(tenant), BOUND)
     assert await calls.complete(completed(tenant), answer("a")) == answer("a")
-    assert await rows(pool, tenant) == [(1, "completed", True, 7)]
+    assert await rows(pool, tenant) == [(-1, "failed", False, 0), (1, "completed", True, 7)]
     assert await told(pool, tenant) == [(1, "failed"), (1, "completed")]
 
 
 async def test_steps_and_tenants_are_apart(calls: PostgresCalls, tenant: str) -> None:
-    await calls.begin(record(tenant))
+    await calls.begin(record(tenant), BOUND)
     await calls.complete(completed(tenant), answer("a"))
-    assert await calls.begin(record(tenant, step_key="another")) is None
+    assert await calls.begin(record(tenant, step_key="another"), BOUND) is None
     other = f"{tenant}-o"
-    assert await calls.begin(record(other, workflow_id=record(tenant).workflow_id)) is None
+    assert await calls.begin(record(other, workflow_id=record(tenant).workflow_id), BOUND) is None

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 from fakes.openai_server import FakeOpenAI
 from fakes.somabrain_server import FakeSomaBrain
-from pydantic import SecretStr
 from session_rows import SessionRows
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
@@ -18,15 +17,23 @@ from temporalio.testing import ActivityEnvironment
 from activities.documents import DocumentActivities
 from activities.memory import MemoryActivities
 from activities.slm import SlmActivities
+from activities.slm_inputs import ModelInputs
+from activities.slm_records import CallRecords
 from adapters.extraction import PlainTextExtractor
 from adapters.postgres.calls import PostgresCalls
 from adapters.postgres.connection import Pool
 from adapters.postgres.documents import PostgresDocuments
+from adapters.postgres.forecasts import PostgresForecasts
 from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.session_reads import PostgresSessionReads
+from adapters.prices import GenaiPrices
 from adapters.providers.extractive import NOTHING_RELEVANT, NOTHING_TO_READ, ExtractiveModel
 from adapters.providers.openai_compatible import OpenAICompatibleModel
+from adapters.redis.breakers import RedisBreakers
+from adapters.redis.connection import RedisConnection
+from adapters.redis.provider_limits import RedisProviderLimits
 from adapters.somabrain import SomaBrainMemory
+from domain.catalogue import Catalogue, ModelConfig, ProviderConfig, ProviderKind, RoleConfig
 from domain.documents import DocumentDeletion
 from domain.memory import RecallCall, RememberCall
 from domain.models import Completion, CompletionRequest, SlmAnswer, SlmCall
@@ -53,7 +60,8 @@ async def vendor() -> AsyncIterator[FakeOpenAI]:
 
 @pytest.fixture
 async def remote(vendor: FakeOpenAI) -> AsyncIterator[OpenAICompatibleModel]:
-    model = OpenAICompatibleModel(vendor.url, "fake-model", SecretStr("k"), 20.0)
+    config = ProviderConfig(kind=ProviderKind.OPENAI, base_url=vendor.url, timeout_seconds=20.0)
+    model = OpenAICompatibleModel("openai_compatible", config, "k")
     yield model
     await model.close()
 
@@ -67,18 +75,35 @@ def environment(attempt: int = 1) -> ActivityEnvironment:
     return env
 
 
+def catalogue_with(provider: ModelProvider) -> Catalogue:
+    """The one model of a provider, for the role that turns have."""
+    name = "soma-extractive" if provider.name == "soma" else "fake-model"
+    model = ModelConfig(provider=provider.name, name=name)
+    return Catalogue(
+        providers={provider.name: ProviderConfig(kind=ProviderKind.OPENAI)},
+        models=(model,),
+        roles={"dialogue_reasoning": RoleConfig(models=(str(model.candidate),))},
+    )
+
+
 class Turns:
     """Asks a model about the turns of a session."""
 
     def __init__(self, rows: SessionRows, provider: ModelProvider) -> None:
         self.rows = rows
         self.documents = PostgresDocuments(rows.pool)
+        catalogue = catalogue_with(provider)
+        sessions = PostgresSessionReads(rows.pool, changed=asyncio.sleep)
         self.activities = SlmActivities(
-            provider=provider,
+            catalogue=catalogue,
+            providers={provider.name: provider},
+            inputs=ModelInputs(blobs=rows.blobs, sessions=sessions, documents=self.documents),
+            records=CallRecords(catalogue, GenaiPrices(catalogue), mode="test", unpriced_counts=True),
             journal=PostgresCalls(rows.pool),
             blobs=rows.blobs,
-            sessions=PostgresSessionReads(rows.pool, changed=asyncio.sleep),
-            documents=self.documents,
+            breakers=RedisBreakers(RedisConnection(None, "tests"), "local"),
+            limits=RedisProviderLimits(RedisConnection(None, "tests")),
+            forecasts=PostgresForecasts(rows.pool),
         )
 
     async def call(self, question: str, *documents: str, **more: object) -> SlmCall:
@@ -181,10 +206,11 @@ async def test_a_failed_attempt_is_recorded_and_retried_under_the_same_key(
     turns = Turns(rows, remote)
     call = await turns.call(f"about {MARKER}")
     vendor.modes.extend(["rate_limited", "truncated"])
-    for attempt, pause in ((1, timedelta(seconds=1)), (2, None)):
+    expected = ((1, "model-rate-limited", timedelta(seconds=1)), (2, "model-stream-broken", None))
+    for attempt, kind, pause in expected:
         with pytest.raises(ApplicationError) as caught:
             await turns.run(call, attempt)
-        assert (caught.value.type, caught.value.non_retryable) == ("model-unavailable", False)
+        assert (caught.value.type, caught.value.non_retryable) == (kind, False)
         assert caught.value.next_retry_delay == pause
         assert MARKER not in str(caught.value)
     await turns.run(call, 3)
@@ -192,14 +218,16 @@ async def test_a_failed_attempt_is_recorded_and_retried_under_the_same_key(
     assert await turns.outcomes() == [(1, "failed"), (2, "failed"), (3, "completed")]
 
 
-@pytest.mark.parametrize("mode", ["unauthorized", "filtered"])
-async def test_a_refusal_is_final(rows: SessionRows, vendor: FakeOpenAI, remote: OpenAICompatibleModel, mode: str) -> None:
+@pytest.mark.parametrize(("mode", "kind"), [("unauthorized", "model-key-refused"), ("filtered", "model-content-filtered")])
+async def test_a_refusal_is_final(
+    rows: SessionRows, vendor: FakeOpenAI, remote: OpenAICompatibleModel, mode: str, kind: str
+) -> None:
     turns = Turns(rows, remote)
     vendor.mode = mode
     with pytest.raises(ApplicationError) as caught:
         await turns.run(await turns.call("x"))
-    assert (caught.value.type, caught.value.non_retryable) == ("model-refused", True)
-    assert [data["error_type"] for data in await rows.events("slm.metrics")] == ["model-refused"]
+    assert (caught.value.type, caught.value.non_retryable) == (kind, True)
+    assert [data["error_type"] for data in await rows.events("slm.metrics")] == [kind]
 
 
 async def test_a_cancelled_call_beats_until_then_and_is_recorded(
@@ -218,11 +246,11 @@ async def test_a_cancelled_call_beats_until_then_and_is_recorded(
 
 
 class _Broken:
-    provider = model = "broken"
-    fallback = False
+    name = vendor = "broken"
+    external = True
 
-    async def complete(self, request: CompletionRequest) -> Completion:
-        raise ValueError(request.messages[-1].content)
+    async def complete(self, model: str, request: CompletionRequest) -> Completion:
+        raise ValueError(f"{model}: {request.messages[-1].content}")
 
 
 async def test_the_words_of_an_unexpected_error_reach_no_history(rows: SessionRows) -> None:

@@ -50,5 +50,5 @@ def test_passed_through_parts_define_no_workflow_and_keep_no_state(path: Path) -
 def test_every_part_of_a_workflow_is_listed() -> None:
     listed = {name.removeprefix("workflows.") for name in PASSTHROUGH if name.startswith("workflows.")}
     defining = {path.stem for path in files("workflows") if "@workflow.defn" in path.read_text()}
-    present = {path.stem for path in (ROOT / "workflows").glob("*.py")} - {"__init__", "patches"}
+    present = {path.stem for path in (ROOT / "workflows").glob("*.py")} - {"__init__"}
     assert listed == present - defining

@@ -9,9 +9,9 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from domain.names import Queue, WorkflowName
 from runtime.plugin import somagent_plugin
-from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
-from workflows.sessions import SessionWorkflow
+from workers.worker import workflows_of
 
 HISTORIES = Path(__file__).parent / "histories"
 MUST_FAIL = "must_fail"
@@ -20,7 +20,8 @@ CORPUS = sorted(path.stem for path in HISTORIES.glob("*.json") if path.stem != M
 
 def replayer() -> Replayer:
     """Today's workflows, in the sandbox, as a worker runs them."""
-    return Replayer(workflows=[SessionWorkflow, DocumentAddWorkflow, DocumentDeleteWorkflow], plugins=[somagent_plugin(None)])
+    workflows = [kind for queue in Queue for kind in workflows_of(queue)]
+    return Replayer(workflows=workflows, plugins=[somagent_plugin(None)])
 
 
 def history(name: str) -> WorkflowHistory:
@@ -35,7 +36,7 @@ async def test_recorded_history_replays(name: str) -> None:
 
 def test_the_corpus_covers_every_workflow_type() -> None:
     types = {history(name).events[0].workflow_execution_started_event_attributes.workflow_type.name for name in CORPUS}
-    assert types == {"session", "document.add", "document.delete"}
+    assert types == {name.value for name in WorkflowName}
 
 
 async def test_a_history_with_one_activity_call_less_does_not_replay() -> None:

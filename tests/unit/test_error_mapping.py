@@ -44,7 +44,7 @@ def updated(type_: str | None) -> WorkflowUpdateFailedError:
         (HTTPException(405), "method-not-allowed"),
         (HTTPException(413), "too-large"),
         (HTTPException(418), "invalid-request"),
-        (HTTPException(502), "internal-error"),
+        (HTTPException(502), "upstream-failed"),
         (
             RequestValidationError([{"type": "missing", "loc": ("header", "Idempotency-Key"), "msg": "", "input": None}]),
             "missing-idempotency-key",

@@ -1,15 +1,29 @@
-"""The embedded model: what it reads, how it answers, that it never holds up the event loop."""
+"""The embedded models: what they read, how they answer, that they never hold up the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.providers.extractive import NOTHING_FITS, NOTHING_RELEVANT, NOTHING_TO_READ, ExtractiveModel, answer
-from domain.models import ChatMessage, CompletionRequest, SourceText
+from domain.catalogue import EMBEDDED_EMBEDDINGS, EMBEDDED_MODEL
+from domain.errors import UnsupportedByModel
+from domain.lexical_embedding import DIMENSIONS
+from domain.models import (
+    ChatMessage,
+    Completion,
+    CompletionRequest,
+    EmbeddingRequest,
+    ImagePart,
+    JsonSchemaFormat,
+    SourceText,
+    TextDelta,
+    ToolDefinition,
+)
 from domain.terms import count_tokens
 
 TEA = SourceText(source="doc_1", title="tea.txt", text="Green tea steeps for two minutes. The shop opens at nine.")
@@ -69,7 +83,7 @@ def test_every_citation_is_verbatim_and_the_answer_repeatable(question: str, tex
 async def test_a_large_document_leaves_the_event_loop_free() -> None:
     text = "".join(f"Line {number} speaks of nothing in particular. " for number in range(20_000)) + "The tea steeps two minutes."
     working = asyncio.create_task(
-        ExtractiveModel().complete(ask("How long does tea steep?", TEA.model_copy(update={"text": text})))
+        ExtractiveModel().complete(EMBEDDED_MODEL, ask("How long does tea steep?", TEA.model_copy(update={"text": text})))
     )
     began = last = time.monotonic()
     longest = 0.0
@@ -78,3 +92,44 @@ async def test_a_large_document_leaves_the_event_loop_free() -> None:
         longest, last = max(longest, time.monotonic() - last), time.monotonic()
     assert "The tea steeps two minutes." in (await working).text
     assert longest < 0.5 * (last - began)
+
+
+async def test_its_stream_is_its_answer() -> None:
+    texts = ("Green tea steeps for two minutes.", "Black tea steeps for four minutes, white tea for one.")
+    sources = tuple(SourceText(source=f"doc_{len(text)}", title="tea.txt", text=text) for text in texts)
+    items = [item async for item in ExtractiveModel().stream(EMBEDDED_MODEL, ask("How long does tea steep?", *sources))]
+    *deltas, whole = items
+    assert isinstance(whole, Completion)
+    assert len(deltas) == len(whole.citations) > 1
+    assert "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)) == whole.text
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"tools": (ToolDefinition(name="look_up"),)},
+        {"format": JsonSchemaFormat()},
+        {"messages": (ChatMessage(role="user", content="?", images=(ImagePart(media_type="image/png", data="AAAA"),)),)},
+    ],
+)
+async def test_what_it_cannot_do_it_refuses(wanted: dict[str, object]) -> None:
+    model, asked = ExtractiveModel(), ask("How long does tea steep?", TEA).model_copy(update=wanted)
+    with pytest.raises(UnsupportedByModel):
+        await model.complete(EMBEDDED_MODEL, asked)
+    with pytest.raises(UnsupportedByModel):
+        [item async for item in model.stream(EMBEDDED_MODEL, asked)]
+
+
+async def test_it_embeds_and_each_of_the_two_does_its_own_work() -> None:
+    model = ExtractiveModel()
+    wanted = EmbeddingRequest(texts=("the harbour", "a violin"), idempotency_key="k")
+    said = await model.embed(EMBEDDED_EMBEDDINGS, wanted)
+    assert [len(vector) for vector in said.vectors] == [DIMENSIONS, DIMENSIONS]
+    assert (said.model, said.usage.input_tokens, said.usage.estimated) == ("soma-lexical", 4, False)
+    shorter = await model.embed(EMBEDDED_EMBEDDINGS, wanted.model_copy(update={"dimensions": 64}))
+    assert {len(vector) for vector in shorter.vectors} == {64}
+    for model_name, dimensions in ((EMBEDDED_EMBEDDINGS, DIMENSIONS + 1), (EMBEDDED_MODEL, None)):
+        with pytest.raises(UnsupportedByModel):
+            await model.embed(model_name, wanted.model_copy(update={"dimensions": dimensions}))
+    with pytest.raises(UnsupportedByModel):
+        await model.complete(EMBEDDED_EMBEDDINGS, ask("x"))

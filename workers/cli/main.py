@@ -16,10 +16,13 @@ from domain.errors import DomainError, InvalidRequest, Unavailable
 from workers.cli import (
     backup,
     bootstrap,
+    budget,
     decision,
     doctor,
     document,
     gateway,
+    key,
+    ledger,
     logs,
     migrate,
     relay,
@@ -28,6 +31,7 @@ from workers.cli import (
     status,
     token,
     tour,
+    usage,
     worker,
 )
 from workers.cli.environment import FAILED, NOT_RUNNING, USAGE, complain, use_stack_environment
@@ -59,7 +63,8 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, document, session, decision),
+    *(tour, token, key, document, session, decision),
+    *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
 for _feature in _FEATURES:

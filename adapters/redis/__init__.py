@@ -1,0 +1,1 @@
+"""Redis: what may be lost. Breakers, limits and streams of the model backplane."""

@@ -1,0 +1,101 @@
+"""Many callers on one budget, and what that costs the callers of another one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from benchmarks.reservations import Callers, Order, Outcome
+from benchmarks.run import say
+from benchmarks.servers import TENANT
+from benchmarks.slm_results import Ledger, Reserved
+from benchmarks.slm_servers import Bench
+from workers.embedded.services import process_environment
+
+OTHER: Final = "other"
+CROWD: Final = 200
+OTHERS: Final = 8
+_PROCESSES: Final = 4
+"""Among which the crowd is divided, as among workers."""
+
+
+async def ledger(bench: Bench, seconds: float) -> Ledger:
+    """Each case for that long. Database and processors are shared throughout; what the budget alone costs is the difference
+    between a crowd on one budget and the same crowd on a budget each."""
+    async with _processes(bench.servers.environment) as processes:
+        crowd = Callers(tenant=TENANT, callers=CROWD // _PROCESSES)
+        each = crowd.model_copy(update={"shared": False})
+        few = Callers(tenant=OTHER, callers=OTHERS)
+        part = few.model_copy(update={"callers": OTHERS // _PROCESSES})
+        cases = {
+            "others_alone": ((), (few,)),
+            "crowd_alone": ((crowd,), ()),
+            "budget_each": ((each,), (few,)),
+            "one_budget": ((crowd,), (few,)),
+            "shared_pool": ((crowd, part), ()),
+        }
+        found: dict[str, Reserved] = {}
+        for name, (in_crowd, apart) in cases.items():
+            found[name] = await _case(processes, in_crowd, apart, seconds)
+            say(f"ledger, {name.replace('_', ' ')}: {_shown(found[name])}")
+    return Ledger(crowd=CROWD, others=OTHERS, seconds=seconds, **found)
+
+
+def _shown(of: Reserved) -> str:
+    rates = {"crowd": of.crowd, "others": of.others}
+    return ", ".join(f"{name} {rate:.0f}/s" for name, rate in rates.items() if rate is not None) + f", {of.refused} refused"
+
+
+async def _case(
+    processes: Sequence[Process], in_crowd: tuple[Callers, ...], apart: tuple[Callers, ...], seconds: float
+) -> Reserved:
+    """`in_crowd` works in each process but the last, `apart` in that one."""
+    *many, last = processes
+    orders = [(process, in_crowd) for process in many] + [(last, apart)]
+    busy = [(process, Order(groups=groups, seconds=seconds)) for process, groups in orders if groups]
+    for process, order in busy:
+        _tell(process, order.model_dump_json())
+    for process, _ in busy:
+        await _heard(process)
+    for process, _ in busy:
+        _tell(process, "go")
+    outcomes = [(order, Outcome.model_validate_json(await _heard(process))) for process, order in busy]
+    rates: dict[str, float] = {}
+    for order, outcome in outcomes:
+        for group, settled in zip(order.groups, outcome.settled, strict=True):
+            rates[group.tenant] = rates.get(group.tenant, 0.0) + settled / seconds
+    refused = sum(outcome.refused for _, outcome in outcomes)
+    return Reserved(crowd=rates.get(TENANT), others=rates.get(OTHER), refused=refused)
+
+
+@asynccontextmanager
+async def _processes(environment: Mapping[str, str]) -> AsyncGenerator[list[Process]]:
+    command = (sys.executable, "-m", "benchmarks.reservations")
+    started = [
+        await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=process_environment(environment))
+        for _ in range(_PROCESSES + 1)
+    ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            if process.stdin is not None:
+                process.stdin.close()
+        await asyncio.gather(*(process.wait() for process in started))
+
+
+def _tell(process: Process, line: str) -> None:
+    if process.stdin is not None:
+        process.stdin.write(f"{line}\n".encode())
+
+
+async def _heard(process: Process) -> bytes:
+    """Its next line. Raises RuntimeError when it has died."""
+    line = await process.stdout.readline() if process.stdout is not None else b""
+    if not line:
+        raise RuntimeError("A process of callers ended before its time; what it said stands above.")
+    return line

@@ -1,0 +1,106 @@
+"""What the model benchmark runs on: the stack with a model vendor beside it, and workers that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.http_connection import Connections, connections
+from benchmarks.model_server import MODEL
+from benchmarks.servers import TENANT, Servers, running, working
+from domain.names import Queue
+from workers.embedded.part import Child, Part
+from workers.embedded.ports import Ports
+from workers.embedded.services import healthz, process_environment, soma_command
+
+OPEN: Final = f"open/{MODEL}"
+LIMITED: Final = f"limited/{MODEL}"
+"""The same model under a limit; both answer from the same server."""
+WORKER: Final = soma_command("worker")
+WITHOUT_BATCH: Final = (*WORKER, *(part for queue in Queue if queue is not Queue.SLM_BATCH for part in ("--queue", queue.value)))
+WITHOUT_COST: Final = (sys.executable, "-m", "benchmarks.worker_without_cost")
+
+_PROVIDER: Final = """\
+[providers.{name}]
+kind = "openai"
+base_url = "http://127.0.0.1:{port}/v1"
+{limit}
+[[models]]
+provider = "{name}"
+name = "{model}"
+"""
+_ROLE: Final = f"""
+[roles.dialogue_reasoning]
+models = ["{OPEN}"]
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything but a worker. `seconds` is what the vendor takes, `per_second` what it takes on under its limit."""
+
+    servers: Servers
+    gateway: Connections
+    vendor: Connections
+    seconds: float
+    per_second: int
+    unlimited: Path
+
+    def worker(self, command: Sequence[str] = WORKER, *, limits: bool = True) -> AbstractAsyncContextManager[None]:
+        """A worker while the block runs; without `limits` it knows of no provider's limit."""
+        return working(self.servers, "worker", command=command, settings=None if limits else {"MODELS_FILE": str(self.unlimited)})
+
+    async def seen(self, name: str) -> tuple[int, int]:
+        """Calls and tokens that the vendor has seen of prompts that begin with this word."""
+        _, answer = await self.vendor.ask("GET", "/seen", b"", {})
+        seen = json.loads(answer).get(name, {"calls": 0, "tokens": 0})
+        return seen["calls"], seen["tokens"]
+
+
+@asynccontextmanager
+async def slm_servers(home: Path, *, seconds: float, per_second: int, tenants: Sequence[str] = ()) -> AsyncGenerator[Bench]:
+    """Starts them in directories of `home`, with the worker of the raw workflow; all are gone at the end. Raises
+    DependencyUnavailable."""
+    port = Ports(None, {}).choose(["model-server"])["model-server"]
+    files = {"limited": home / "limited.toml", "unlimited": home / "unlimited.toml"}
+    await asyncio.to_thread(files["limited"].write_text, _models(port, f"requests_per_second = {per_second}\n"))
+    await asyncio.to_thread(files["unlimited"].write_text, _models(port, ""))
+    settings = {"MODELS_FILE": str(files["limited"]), "TENANT_MODEL_REQUESTS_PER_MINUTE": "1000000"}
+    gateway, everybody = soma_command("gateway"), (TENANT, *tenants)
+    async with (
+        _model_server(home / "vendor", port, seconds),
+        running(home / "home", raw=["tuned"], workers=0, settings=settings, gateway=gateway, tenants=everybody) as servers,
+        connections(servers.gateway_port) as callers,
+        connections(port) as vendor,
+    ):
+        yield Bench(servers, callers, vendor, seconds, per_second, files["unlimited"])
+
+
+def _models(port: int, limit: str) -> str:
+    """MODELS_FILE."""
+    limits = {"open": "", "limited": limit}
+    providers = (_PROVIDER.format(name=name, port=port, limit=of, model=MODEL) for name, of in limits.items())
+    return "\n".join((*providers, _ROLE))
+
+
+@asynccontextmanager
+async def _model_server(home: Path, port: int, seconds: float) -> AsyncGenerator[None]:
+    part = Part(
+        name="model-server",
+        argv=(sys.executable, "-m", "benchmarks.model_server", str(port), str(seconds)),
+        env=process_environment({}),
+        ready=healthz(port),
+        start_seconds=60.0,
+    )
+    child = Child(part, home=home, tied=True)
+    await asyncio.to_thread(child.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(child.stop)
