@@ -28,7 +28,7 @@ WITH chain AS MATERIALIZED (
 ), allowed AS (
     SELECT FROM verdict WHERE NOT exhausted AND NOT unpriced AND NOT blocked
 ), taken AS (
-    UPDATE budgets SET cap = judged.cap, settled = judged.settled, reserved = judged.reserved + wanted,
+    UPDATE budgets SET reserved = budgets.reserved + wanted,
         alerted_cap = CASE WHEN alerts THEN judged.cap ELSE budgets.alerted_cap END
     FROM judged, allowed
     WHERE budgets.tenant_id = $1 AND budgets.budget_id = judged.budget_id AND wanted IS NOT NULL
@@ -79,7 +79,7 @@ WITH locked AS MATERIALIZED (
     FROM locked
 ), moved AS (
     SELECT *, settled - CASE WHEN $5 = 'reserved' THEN 0 ELSE held END + covered AS new_settled,
-           reserved - CASE WHEN $5 = 'x' THEN held ELSE 0 END AS new_reserved
+           reserved - CASE WHEN $5 = 'reserved' THEN held ELSE 0 END AS new_reserved
     FROM judged
 ), told AS (
     SELECT *, cap > 0 AND 100 * (new_settled + new_reserved) >= $16 * cap AND alerted_cap IS DISTINCT FROM cap AS alerts

@@ -1,7 +1,11 @@
 """Google's Gemini API (POST {base}/{version}/models/{model}:generateContent, :streamGenerateContent, :batchEmbedContents).
 
-The vendor takes no idempotency key. Its newer models want each tool call back with a signature of the reasoning behind it, which
-no other vendor's conversation has; the value it documents for conversations without one is sent instead.
+Version v1 is asked unless `api_version` names another; the names that end in `-latest` exist in v1beta alone. The vendor takes no
+idempotency key. Its newer models want each tool call back with a signature of the reasoning behind it, which no other vendor's
+conversation has; the value it documents for conversations without one is sent instead.
+
+Not google-genai: over our own HTTP client it still let GOOGLE_GENAI_API_VERSION change the path, made an empty answer of a 200
+with an error and half an answer of a stream that was cut off, and its errors quote the vendor's whole body.
 """
 
 from __future__ import annotations
