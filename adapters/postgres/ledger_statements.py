@@ -28,7 +28,7 @@ WITH chain AS MATERIALIZED (
 ), allowed AS (
     SELECT FROM verdict WHERE NOT exhausted AND NOT unpriced AND NOT blocked
 ), taken AS (
-    UPDATE budgets SET reserved = budgets.reserved + wanted,
+    UPDATE budgets SET cap = judged.cap, settled = judged.settled, reserved = judged.reserved + wanted,
         alerted_cap = CASE WHEN alerts THEN judged.cap ELSE budgets.alerted_cap END
     FROM judged, allowed
     WHERE budgets.tenant_id = $1 AND budgets.budget_id = judged.budget_id AND wanted IS NOT NULL
