@@ -108,7 +108,7 @@ async def test_a_short_one_is_waited_for(vendors: Vendors) -> None:
 
 async def test_a_malformed_request_is_not_tried_elsewhere(vendors: Vendors) -> None:
     before = len(vendors.second.calls)
-    vendors.first.modes.append("bad_request")
+    vendors.first.modes.append("refused")
     answer = await vendors.complete()
     assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (502, "model-bad-request")
     assert len(vendors.second.calls) == before

@@ -74,7 +74,7 @@ class Gateway:
     def get(self, path: str, *, wait: float | None = None, **query: str | int | bool | None) -> dict[str, Any]:
         """The answer to a GET; members of `query` that are None are left out. Raises DomainError."""
         sent = {name: _query(value) for name, value in query.items() if value is not None}
-        return self._ask("GET", path, wait=wait, params=sent)
+        return self._ask("GET", path, wait=wait, params=sent or None)
 
     def post(
         self, path: str, body: Mapping[str, Any] | None = None, *, key: str | None = None, wait: float | None = None
