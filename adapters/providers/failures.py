@@ -126,7 +126,9 @@ def refused_midway(provider: str, body: Any, *, begun: bool) -> DomainError:
 def broken(provider: str, error: Broken) -> DomainError:
     """The error of an exchange that did not come to its end."""
     if isinstance(error, Unreachable):
-        return ModelOverloaded(f"Provider {provider} failed: {error}; see that its base_url names a running endpoint.")
+        return ModelOverloaded(
+            f"Provider {provider} failed: {error}; see that its base_url (or MODEL_BASE_URL) names a running endpoint."
+        )
     if isinstance(error, TooSlow):
         return ModelTimedOut(f"Provider {provider} failed: {error}; try again later, or raise its timeout_seconds.")
     return ModelStreamBroken(f"Provider {provider} failed: {error}; try again.")

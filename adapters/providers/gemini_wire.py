@@ -108,9 +108,6 @@ def _tools(request: CompletionRequest) -> dict[str, Any]:
     auto = "VALIDATED" if any(tool.strict for tool in request.tools) else "AUTO"
     kinds = {"auto": auto, "required": "ANY", "none": "NONE"}
     calling: dict[str, Any] = {"mode": kinds.get(request.tool_choice, "ANY")}
-    # A call that must be made keeps to the schema anyhow.
-    if request.tool_choice == "auto" and any(tool.strict for tool in request.tools):
-        calling["mode"] = "VALIDATED"
     if request.tool_choice not in kinds:
         calling["allowedFunctionNames"] = [request.tool_choice]
     return {"tools": [{"functionDeclarations": declared}], "toolConfig": {"functionCallingConfig": calling}}

@@ -169,3 +169,26 @@ async def test_usage_is_summed_by_what_is_asked_for(tenant: Tenant, pool: Pool) 
     assert [row.group["day"] for row in await asked(UsageBy.DAY)] == sorted({f"{now:%Y-%m-%d}"})
     assert [row.group["session"] for row in await asked(UsageBy.SESSION)] == [tenant.record().session_id]
     assert await asked(since=now + timedelta(hours=1)) == []
+
+
+async def test_what_no_cap_had_room_for_shrinks_with_what_is_billed(tenant: Tenant, ledger: PostgresLedger) -> None:
+    budget = await tenant.budget(100)
+    await tenant.begin(60, "a")
+    await tenant.end(Settlement.RELEASED, "a")
+    await tenant.begin(80, "b")
+    await tenant.complete(1, "a", settlement=Settlement.UNKNOWN)
+    assert await tenant.books(budget) == (20, 80, 0, 40)
+    a = await of(tenant, ledger, "a")
+    assert await ledger.reconcile(tenant.id, a, line(a, 30))
+    assert await tenant.books(budget) == (20, 80, 0, 10)
+
+
+async def test_a_vendors_figures_stand_when_the_answer_comes_after_all(tenant: Tenant, ledger: PostgresLedger) -> None:
+    budget = await tenant.budget(100)
+    await tenant.begin(60)
+    await tenant.end(Settlement.UNKNOWN)
+    attempt = await of(tenant, ledger, "s")
+    assert await ledger.reconcile(tenant.id, attempt, line(attempt, 20))
+    await tenant.complete(25)
+    assert await tenant.books(budget) == (20, 0, 0, 0)
+    assert await tenant.states() == [("s", 1, "settled")]

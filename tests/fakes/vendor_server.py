@@ -206,6 +206,8 @@ class FakeVendor(LoopbackServer):
 
     async def _receive(self, request: Request) -> Response:
         mode = self.modes.popleft() if self.modes else self.mode
+        if mode not in MODES:
+            raise ValueError(f"there is no mode {mode}")
         headers = dict(request.headers)
         call = Call(
             headers.get("idempotency-key"),
