@@ -45,6 +45,8 @@ from adapters.postgres.usage import PostgresUsage
 from adapters.prices import GenaiPrices
 from adapters.providers.observed import ModelMetrics
 from adapters.rate_limit import EdgeRateLimiter
+from adapters.redis.connection import RedisConnection
+from adapters.redis.token_reads import RedisTokenReads
 from adapters.signing import read_trusted_keys
 from adapters.tokens import JoseTokens
 from api.services import Models, Services
@@ -191,6 +193,10 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
         stack.push_async_callback(keys.aclose)
         limiter = EdgeRateLimiter(settings.redis_url.get_secret_value() if settings.redis_url else None)
         stack.push_async_callback(limiter.aclose)
+        redis = RedisConnection(settings.redis_url.get_secret_value() if settings.redis_url else None, "streams")
+        stack.push_async_callback(redis.aclose)
+        token_reads = RedisTokenReads(redis)
+        stack.push_async_callback(token_reads.aclose)
         temporal = await connect(settings, lazy=True)
         yield Services(
             settings=settings,
@@ -208,6 +214,7 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             models=Models(catalogue, GenaiPrices(catalogue), settings.deployment_mode),
             slm=PostgresSlmReads(base.pool, base.notices.wait),
             forecasts=PostgresForecasts(base.pool),
+            token_reads=token_reads,
             budgets=PostgresBudgets(base.pool),
             usage=PostgresUsage(base.pool),
             events=PostgresEvents(base.pool, base.notices),

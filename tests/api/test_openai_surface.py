@@ -283,6 +283,21 @@ async def test_a_key_makes_a_repeat_the_same_request(client: AsyncOpenAI, vendor
     assert len(vendor.calls) == seen + 3
 
 
+async def test_the_client_waits_for_the_first_of_two_with_one_key(product: Live, caller: Caller, vendor: FakeOpenAI) -> None:
+    once, seen = {"Idempotency-Key": str(uuid.uuid4())}, len(vendor.calls)
+    async with client_of(product, await key_of(caller), max_retries=5) as patient:
+        with vendor.held():
+            first = asyncio.create_task(patient.chat.completions.create(model=MODEL, messages=SAY, extra_headers=once))
+            await vendor.arrived(seen + 1)
+            async with client_of(product, patient.api_key) as hasty:
+                with pytest.raises(openai.ConflictError) as caught:
+                    await hasty.chat.completions.create(model=MODEL, messages=SAY, extra_headers=once)
+            second = asyncio.create_task(patient.chat.completions.create(model=MODEL, messages=SAY, extra_headers=once))
+        assert await first == await second
+    assert (caught.value.code, caught.value.response.headers["x-should-retry"]) == ("request_in_progress", "true")
+    assert len(vendor.calls) == seen + 1
+
+
 async def test_a_key_makes_a_repeated_stream_the_same_answer(client: AsyncOpenAI, vendor: FakeOpenAI) -> None:
     once, seen = {"Idempotency-Key": str(uuid.uuid4())}, len(vendor.calls)
 
@@ -293,3 +308,33 @@ async def test_a_key_makes_a_repeated_stream_the_same_answer(client: AsyncOpenAI
 
     assert await told() == await told()
     assert len(vendor.calls) == seen + 1
+
+
+LONG = "a harbour and its ships, " * 40
+
+
+async def arrivals(stream: Any, vendor: FakeOpenAI) -> tuple[list[str], int]:
+    """The texts as they came, and how many of them before the vendor was let go on."""
+    texts: list[str] = []
+    early = 0
+    async for chunk in stream:
+        texts += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+        if len(texts) >= 2 and not early:
+            early = len(texts)
+            vendor.release()
+    return texts, early
+
+
+async def test_a_stream_shows_words_while_the_vendor_still_writes(client: AsyncOpenAI, vendor: FakeOpenAI) -> None:
+    """The vendor writes half of its answer and then only keeps the line open; what it wrote is seen all the same. It breaks
+    off when it is let go, is asked again, and begins with what was sent: the client notices nothing."""
+    vendor.reset()
+    seen = len(vendor.calls)
+    vendor.modes.append("drip")
+    stream = await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": LONG}], stream=True)
+    async with asyncio.timeout(60):
+        texts, early = await arrivals(stream, vendor)
+    assert early >= 2
+    assert "".join(texts) == f"You asked: {LONG} I was given 0 characters to read."
+    assert len(vendor.calls) == seen + 2
+    vendor.reset()

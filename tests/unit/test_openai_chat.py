@@ -277,6 +277,13 @@ def test_an_answer_says_where_it_comes_from() -> None:
     assert completion(view(finish_reason="length"), "a").choices[0].finish_reason is FinishReason.LENGTH
 
 
+def test_an_answer_that_was_withheld_is_never_shown() -> None:
+    called = ChatMessage(role="assistant", content="secret", tool_calls=(ToolCall(id="c", name="f", arguments="{}"),))
+    held = view(status=SlmStatus.DENIED, text="secret", message=called)
+    assert "secret" not in completion(held, "a").model_dump_json()
+    assert b"secret" not in b"".join(ChatStream(running(), "a", include_usage=True).end(held, ""))
+
+
 def chunks(raw: list[bytes]) -> list[TheirChunk]:
     """The chunks of a stream, which ends with `[DONE]`."""
     assert raw[-1] == DONE
