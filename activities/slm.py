@@ -21,7 +21,16 @@ from activities.slm_records import Asked, CallRecords, Said, empty, ended, owed
 from domain.blobs import TEXT
 from domain.budgets import Settlement
 from domain.catalogue import Catalogue
-from domain.errors import DomainError, ModelOverloaded, ModelRateLimited, ModelStreamBroken, ModelUnavailable, Unavailable
+from domain.errors import (
+    DomainError,
+    ModelContentFiltered,
+    ModelOverloaded,
+    ModelRateLimited,
+    ModelRefused,
+    ModelStreamBroken,
+    ModelUnavailable,
+    Unavailable,
+)
 from domain.models import (
     CallOutcome,
     CallRecord,
@@ -146,7 +155,7 @@ class SlmActivities:
                     whole = item
                     continue
                 first = first if first is not None else round((time.monotonic() - began) * 1000)
-                await stream.feed(item.text)
+                await _passed(stream, item.text)
         if whole is None:
             raise ModelStreamBroken("The provider ended its stream without an answer.")
         return dataclasses.replace(_said(whole), first_token_ms=first)
@@ -178,7 +187,10 @@ class SlmActivities:
     async def _failed(self, record: CallRecord, provider: ModelProvider, began: float, error: Exception) -> None:
         kind = error.type if isinstance(error, DomainError) else DomainError.type
         await self._end(ended(record, CallOutcome.FAILED, began, owed(provider, error), kind))
-        if isinstance(error, ModelUnavailable) and not isinstance(error, ModelRateLimited):
+        if isinstance(error, ModelRefused):
+            # It answered, which is all a breaker asks.
+            await self._breakers.succeeded(record.provider)
+        elif isinstance(error, ModelUnavailable) and not isinstance(error, ModelRateLimited):
             await self._breakers.failed(record.provider)
 
     async def _keep(self, call: SlmCall, record: CallRecord, provider: ModelProvider, said: Said) -> SlmAnswer:
@@ -226,6 +238,14 @@ class SlmActivities:
             await self._journal.end(record)
         except DomainError as error:
             activity.logger.warning("the end of a model call is not recorded: %s", error.type)
+
+
+async def _passed(stream: AnswerStream, text: str) -> None:
+    """Hands on a piece. What ours refuses, the vendor has written, and may bill."""
+    try:
+        await stream.feed(text)
+    except ModelContentFiltered as error:
+        raise ModelContentFiltered(error.detail, cut_off=True) from None
 
 
 def _said(completion: Completion) -> Said:

@@ -172,6 +172,8 @@ def owed(provider: ModelProvider, error: Exception | None = None) -> Settlement:
     if not provider.external:
         return Settlement.RELEASED
     refused = isinstance(error, DomainError) and not isinstance(error, ModelTimedOut | ModelStreamBroken)
+    # What our moderation cut off was being written.
+    refused = refused and not (isinstance(error, DomainError) and error.members.get("cut_off"))
     return Settlement.RELEASED if refused else Settlement.UNKNOWN
 
 

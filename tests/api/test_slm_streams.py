@@ -31,7 +31,7 @@ from domain.models import SlmAnswer, Usage
 from domain.names import Effect, Scope
 from domain.sessions import TurnError
 from domain.slm import SlmRequestInput, SlmStatus
-from domain.token_streams import Mark
+from domain.token_streams import Mark, Place, TokenPiece
 from runtime.ids import new_id
 from workers.embedded.stack import EmbeddedStack
 
@@ -49,6 +49,17 @@ class Clock:
         return self.now
 
 
+class CountedReads:
+    """A reading side that counts how often it is asked."""
+
+    def __init__(self, reads: RedisTokenReads) -> None:
+        self._reads, self.asked = reads, 0
+
+    async def read(self, tenant_id: str, request_id: str, after: Place, wait_seconds: float) -> tuple[TokenPiece, ...]:
+        self.asked += 1
+        return await self._reads.read(tenant_id, request_id, after, wait_seconds)
+
+
 @dataclasses.dataclass
 class Worker:
     """What a worker does to one request: writes its answer, and records its end."""
@@ -56,6 +67,7 @@ class Worker:
     gateway: Gateway
     client: NewClient
     streams: RedisTokenStreams
+    reads: CountedReads
     clock: Clock
     request_id: str = dataclasses.field(default_factory=lambda: new_id(Prefix.SLM_REQUEST))
 
@@ -165,24 +177,20 @@ class Reader:
 
 
 @pytest.fixture
-async def streaming(stack: EmbeddedStack, start_gateway: StartGateway) -> AsyncIterator[tuple[Gateway, RedisTokenStreams, Clock]]:
-    """A gateway that reads from Valkey, and a worker's end of it."""
+async def worker(stack: EmbeddedStack, start_gateway: StartGateway) -> AsyncIterator[Worker]:
+    """A worker with a request, and a gateway that reads from Valkey what it writes."""
     clock = Clock()
     written, read = (RedisConnection(stack.environment["REDIS_URL"], "test", clock) for _ in range(2))
     reads, streams = RedisTokenReads(read), RedisTokenStreams(written)
-    yield await start_gateway(token_reads=reads, streams=StreamPlaces(per_client=2, heartbeat_seconds=0.3)), streams, clock
+    counted = CountedReads(reads)
+    gateway = await start_gateway(token_reads=counted, streams=StreamPlaces(per_client=2, heartbeat_seconds=0.3))
+    made = Worker(gateway, await gateway.client(), streams, counted, clock)
+    await made.accept()
+    yield made
     await streams.aclose()
     await reads.aclose()
     await written.aclose()
     await read.aclose()
-
-
-@pytest.fixture
-async def worker(streaming: tuple[Gateway, RedisTokenStreams, Clock]) -> Worker:
-    gateway, streams, clock = streaming
-    made = Worker(gateway, await gateway.client(), streams, clock)
-    await made.accept()
-    return made
 
 
 @pytest.fixture
@@ -307,11 +315,13 @@ async def test_a_silent_stream_shows_that_it_lives(worker: Worker) -> None:
     async with reader.connected():
         await worker.write(PIECES[0])
         await reader.until(PIECES[0])
-        before = reader.comments
+        before, asked = reader.comments, worker.reads.asked
         await asyncio.sleep(1.5)
         await worker.complete()
         await reader.to_the_end()
     assert reader.comments - before >= 2
+    # And waits without asking all the time.
+    assert worker.reads.asked - asked <= 5
 
 
 async def test_a_client_holds_so_many_streams_at_once(worker: Worker) -> None:

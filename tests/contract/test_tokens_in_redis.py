@@ -53,8 +53,9 @@ class Ends:
     async def all(self, request: str) -> list[TokenPiece]:
         """Everything, once its last attempt has ended."""
         found: list[TokenPiece] = []
-        while not found or not found[-1].ended:
-            found += await self.read(request, found[-1].end if found else START)
+        async with asyncio.timeout(15):
+            while not found or not found[-1].ended:
+                found += await self.read(request, found[-1].end if found else START)
         return found
 
 
@@ -119,6 +120,8 @@ async def test_a_later_attempt_takes_over_and_an_earlier_one_adds_nothing(ends: 
     await ends.write(request_id, 2, "Un ")
     await ends.write(request_id, 1, "two", start=4)
     await ends.streams.end(TENANT, request_id, 1)
+    await ends.streams.aclose()
+    # What Valkey refused of the earlier one keeps the later one from nothing.
     await ends.write(request_id, 2, "deux", start=3)
     await ends.streams.end(TENANT, request_id, 2)
     reading = Reading()
@@ -158,6 +161,18 @@ async def test_the_writer_waits_for_nothing(stack: EmbeddedStack, ends: Ends, re
     await connection.aclose()
     assert time.monotonic() - began < 2.9
     await valkey.client_unpause()
+
+
+async def test_what_waits_to_be_sent_is_bounded(stack: EmbeddedStack, request_id: str, valkey: Any) -> None:
+    streams = RedisTokenStreams(connection := RedisConnection(stack.environment["REDIS_URL"], "test"), waiting=100)
+    for number in range(1_000):
+        await streams.append(TENANT, request_id, 1, number, "x")
+    await streams.aclose()
+    assert await valkey.xlen(stream_key(TENANT, request_id)) == 100
+    await streams.append(TENANT, request_id, 1, 1_000, "x")
+    await streams.aclose()
+    assert await valkey.xlen(stream_key(TENANT, request_id)) == 101
+    await connection.aclose()
 
 
 async def test_killed_the_writer_goes_on_and_readers_learn_what_is_missing(

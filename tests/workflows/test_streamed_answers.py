@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +13,6 @@ import pytest
 from fakes.openai_server import FakeOpenAI
 from live import Caller, Live, until
 
-from adapters.redis.connection import RedisConnection
-from adapters.redis.token_reads import RedisTokenReads
-from api.app import create_app
-from runtime.admin import serve
 from workers.embedded.stack import EmbeddedStack
 
 SENTENCES = " ".join(f"This is sentence number {number} about the harbour." for number in range(12))
@@ -61,15 +56,8 @@ async def events(response: httpx2.Response) -> AsyncIterator[tuple[str, dict[str
 
 
 @pytest.fixture
-async def follower(product: Live, caller: Caller, stack: EmbeddedStack) -> AsyncIterator[Follower]:
-    """On a gateway that reads from Valkey."""
-    connection = RedisConnection(stack.environment["REDIS_URL"], "test")
-    reads = RedisTokenReads(connection)
-    services = dataclasses.replace(product.services, token_reads=reads)
-    async with serve(create_app(services), "127.0.0.1", 0, drain_seconds=1) as port:
-        yield Follower(caller, f"http://127.0.0.1:{port}")
-    await reads.aclose()
-    await connection.aclose()
+def follower(product: Live, caller: Caller) -> Follower:
+    return Follower(caller, product.url)
 
 
 async def test_an_answer_arrives_in_spans_and_is_the_recorded_one(follower: Follower, model: FakeOpenAI) -> None:
