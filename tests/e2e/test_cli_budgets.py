@@ -11,7 +11,10 @@ from soma_command import Soma
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_a_budget_is_set_spent_and_shown(serving: Soma) -> None:
+def test_a_budget_is_set_spent_and_shown(soma: Soma) -> None:
+    """On a stack of its own: the budget bounds whatever the tenant does, and its usage is all there is."""
+    serving = soma
+    serving.ok("up", "--detach", timeout=240)
     made = json.loads(serving.ok("budget", "set", "5000000", "--json"))
     assert (made["scope"], made["unit"], made["cap"]) == ("tenant", "tokens", 5_000_000)
     assert "12.50 USD" in serving.ok("budget", "set", "12.50", "--unit", "USD")
