@@ -154,7 +154,7 @@ async def compose_worker(
             policy=base.engine,
             blobs=blobs,
         )
-        inputs = ModelInputs(blobs=blobs, sessions=PostgresSessionReads(pool, base.notices.wait), documents=documents)
+        inputs = ModelInputs(blobs=blobs, sessions=PostgresSessionReads(pool, base.notices), documents=documents)
         review = (base.constitution, base.moderator)
         metrics = ModelMetrics(registry or new_registry())
         backplane = make_backplane(settings, pool, inputs, review, metrics, exits, calls=calls_models)
@@ -209,10 +209,10 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,
             blobs=PostgresBlobs(base.pool),
-            sessions=PostgresSessionReads(base.pool, base.notices.wait),
+            sessions=PostgresSessionReads(base.pool, base.notices),
             documents=PostgresDocuments(base.pool),
             models=Models(catalogue, GenaiPrices(catalogue), settings.deployment_mode),
-            slm=PostgresSlmReads(base.pool, base.notices.wait),
+            slm=PostgresSlmReads(base.pool, base.notices),
             forecasts=PostgresForecasts(base.pool),
             token_reads=token_reads,
             budgets=PostgresBudgets(base.pool),

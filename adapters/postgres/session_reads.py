@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 
 from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.decisions import decision_record
+from adapters.postgres.notices import Notices
 from domain.decisions import Decision, Resolution
 from domain.errors import NotFound
 from domain.models import ChatMessage
@@ -30,15 +30,14 @@ _TURNS = f"{_TURN} WHERE t.tenant_id = $1 AND t.session_id = $2"
 _ONE_TURN = f"{_TURN} WHERE t.tenant_id = tenant.tenant_id AND t.session_id = $2 AND t.turn_id = $3"
 _TURN_STATUS = "SELECT status FROM turns WHERE tenant_id = tenant.tenant_id AND turn_id = $2"
 _SETTLED = FINAL_TURN_STATUSES | {TurnStatus.AWAITING_APPROVAL}
-_LOOK_AGAIN_SECONDS = 1.0
 
 
 class PostgresSessionReads:
     """Implements `domain.ports.sessions.SessionReads`."""
 
-    def __init__(self, pool: Pool, changed: Callable[[float], Awaitable[None]]) -> None:
-        """`changed` returns when something was written, or after that many seconds (`EventReads.wait`)."""
-        self._pool, self._changed = pool, changed
+    def __init__(self, pool: Pool, notices: Notices) -> None:
+        """`notices` tells when something was written."""
+        self._pool, self._notices = pool, notices
 
     async def session(self, tenant_id: str, session_id: str) -> SessionView:
         """One session. Raises NotFound."""
@@ -107,10 +106,12 @@ class PostgresSessionReads:
         """The turn once it has ended or waits for an approver, or as it stands after that time."""
         deadline = time.monotonic() + timeout_seconds
         while (left := deadline - time.monotonic()) > 0:
+            # Counted before looking, so that what is written in between is not waited for.
+            seen = self._notices.count
             rows = await tenant_select(self._pool, tenant_id, _TURN_STATUS, turn_id)
             if not rows or rows[0]["status"] in _SETTLED:
                 break
-            await self._changed(min(left, _LOOK_AGAIN_SECONDS))
+            await self._notices.wait(left, seen)
         return await self.turn(tenant_id, session_id, turn_id)
 
     async def decision(self, tenant_id: str, decision_id: str) -> DecisionRecord:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
+from adapters.postgres.notices import Notices
 from adapters.postgres.slm_requests import FINAL
 from domain.decisions import Decision
 from domain.errors import NotFound
@@ -32,19 +32,18 @@ ORDER BY r.request_id DESC LIMIT $4
 _STATUS = "SELECT status FROM slm_requests WHERE tenant_id = tenant.tenant_id AND request_id = $2"
 _AHEAD = """
 SELECT count(*) AS ahead FROM slm_requests
-WHERE tenant_id = tenant.tenant_id AND lane = ANY ($2::text[]) AND status <> ALL ($3::text[])
+WHERE tenant_id = tenant.tenant_id AND lane = ANY ($2::text[]) AND completed_at IS NULL
 """
 _SETTLED: Final = frozenset((*FINAL, SlmStatus.AWAITING_APPROVAL.value, SlmStatus.AWAITING_BUDGET.value))
 _ANY: Final = frozenset(status.value for status in SlmStatus)
-_LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 class PostgresSlmReads:
     """Implements `domain.ports.slm.SlmReads`."""
 
-    def __init__(self, pool: Pool, changed: Callable[[float], Awaitable[None]]) -> None:
-        """`changed` returns when something was written, or after that many seconds."""
-        self._pool, self._changed = pool, changed
+    def __init__(self, pool: Pool, notices: Notices) -> None:
+        """`notices` tells when something was written."""
+        self._pool, self._notices = pool, notices
 
     async def request(self, tenant_id: str, request_id: str) -> SlmView:
         """One request, with its answer once it is completed. Raises NotFound."""
@@ -71,10 +70,12 @@ class PostgresSlmReads:
     async def _until(self, tenant_id: str, request_id: str, timeout_seconds: float, statuses: frozenset[str]) -> None:
         deadline = time.monotonic() + timeout_seconds
         while (left := deadline - time.monotonic()) > 0:
+            # Counted before looking, so that what is written in between is not waited for.
+            seen = self._notices.count
             rows = await tenant_select(self._pool, tenant_id, _STATUS, request_id)
             if rows and rows[0]["status"] in statuses:
                 return
-            await self._changed(min(left, _LOOK_AGAIN_SECONDS))
+            await self._notices.wait(left, seen)
 
     async def requests(self, tenant_id: str, *, status: SlmStatus | None, after: str | None, limit: int) -> tuple[SlmView, ...]:
         """Newest first, from after that id on, without their answers."""
@@ -85,7 +86,7 @@ class PostgresSlmReads:
     async def ahead(self, tenant_id: str, lane: str) -> int:
         """How many of the tenant's requests of this lane or a higher one have not ended."""
         lanes = [other.name.lower() for other in Lane if other <= Lane[lane.upper()]]
-        rows = await tenant_select(self._pool, tenant_id, _AHEAD, lanes, FINAL)
+        rows = await tenant_select(self._pool, tenant_id, _AHEAD, lanes)
         return rows[0]["ahead"]
 
 

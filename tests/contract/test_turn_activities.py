@@ -25,6 +25,7 @@ from adapters.postgres.connection import Pool
 from adapters.postgres.documents import PostgresDocuments
 from adapters.postgres.forecasts import PostgresForecasts
 from adapters.postgres.memories import PostgresMemory
+from adapters.postgres.notices import Notices
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.prices import GenaiPrices
 from adapters.providers.extractive import NOTHING_RELEVANT, NOTHING_TO_READ, ExtractiveModel
@@ -93,7 +94,7 @@ class Turns:
         self.rows = rows
         self.documents = PostgresDocuments(rows.pool)
         catalogue = catalogue_with(provider)
-        sessions = PostgresSessionReads(rows.pool, changed=asyncio.sleep)
+        sessions = PostgresSessionReads(rows.pool, Notices("postgresql://nobody.waits"))
         self.activities = SlmActivities(
             catalogue=catalogue,
             providers={provider.name: provider},
