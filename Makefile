@@ -40,6 +40,7 @@ system-check:
 
 bench: $(VENV)/.dev ## Measure, and write docs/performance.md
 	@$(BIN)/python -m benchmarks.session_start
+	@$(BIN)/python -m benchmarks.slm
 
 drills: $(VENV)/.dev ## Longer chaos drills; DRILL=full runs them at full length
 	@DRILL=$(or $(DRILL),small) $(BIN)/pytest tests/chaos -m drill -p no:cacheprovider

@@ -54,10 +54,11 @@ class Order(Contract):
 
 
 class Outcome(Contract):
-    """Reservations settled by each group, and those that found no connection or lock in time."""
+    """Reservations settled by each group, and those that found no connection or lock in time; `seconds` until the last ended."""
 
     settled: tuple[int, ...]
     refused: int
+    seconds: float
 
 
 class _Caller:
@@ -121,12 +122,13 @@ async def _obey(pool: Pool, order: Order) -> Outcome:
     groups = [await _callers(pool, group) for group in order.groups]
     _say("ready")
     await asyncio.to_thread(sys.stdin.readline)
-    deadline = time.monotonic() + order.seconds
+    begun = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         for caller in (caller for group in groups for caller in group):
-            tasks.create_task(caller.work(deadline))
+            tasks.create_task(caller.work(begun + order.seconds))
     settled = tuple(sum(caller.settled for caller in group) for group in groups)
-    return Outcome(settled=settled, refused=sum(caller.refused for group in groups for caller in group))
+    refused = sum(caller.refused for group in groups for caller in group)
+    return Outcome(settled=settled, refused=refused, seconds=time.monotonic() - begun)
 
 
 def _say(line: str) -> None:

@@ -19,8 +19,8 @@ from benchmarks.slm_fairness import TENANTS, shares
 from benchmarks.slm_lanes import lanes
 from benchmarks.slm_ledger import OTHER, ledger
 from benchmarks.slm_overhead import overheads
-from benchmarks.slm_results import Fairness, SlmReport
-from benchmarks.slm_servers import WITHOUT_COST, Bench, slm_servers
+from benchmarks.slm_results import Fairness, Shares, SlmReport
+from benchmarks.slm_servers import LIMITED_PER_SECOND, WITHOUT_COST, Bench, slm_servers
 
 VENDOR_SECONDS: Final = 0.05
 
@@ -35,24 +35,24 @@ class Sizes:
     interactive: int
     fairness_seconds: float
     ledger_seconds: float
-    per_second: int
 
 
 async def bench(home: Path, sizes: Sizes) -> SlmReport:
     """Starts everything, measures, stops it."""
     tenants = (*TENANTS, OTHER)
-    async with slm_servers(home, seconds=VENDOR_SECONDS, per_second=sizes.per_second, tenants=tenants) as found:
+    async with slm_servers(home, seconds=VENDOR_SECONDS, tenants=tenants) as found:
         os.environ["TEMPORAL_ADDRESS"] = found.servers.environment["TEMPORAL_ADDRESS"]
         os.environ["TEMPORAL_NAMESPACE"] = found.servers.environment["TEMPORAL_NAMESPACE"]
         async with found.worker():
             cost = await overheads(found, calls=sizes.calls, runs=sizes.runs) if sizes.calls else ()
             budgets = await ledger(found, sizes.ledger_seconds) if sizes.ledger_seconds else None
-        fair = await _fairness(found, sizes.fairness_seconds) if sizes.fairness_seconds else None
+            by_cost = await shares(found, "cost", sizes.fairness_seconds) if sizes.fairness_seconds else None
+        fair = await _beside(found, by_cost, sizes.fairness_seconds) if by_cost is not None else None
         above = await lanes(found, backlog=sizes.backlog, calls=sizes.interactive) if sizes.backlog else None
     return SlmReport(
         **dict(this_run()),
         vendor_seconds=VENDOR_SECONDS,
-        per_second=sizes.per_second,
+        per_second=LIMITED_PER_SECOND,
         overheads=cost,
         lanes=above,
         fairness=fair,
@@ -60,24 +60,20 @@ async def bench(home: Path, sizes: Sizes) -> SlmReport:
     )
 
 
-async def _fairness(found: Bench, seconds: float) -> Fairness:
-    async with found.worker():
-        by_cost = await shares(found, "cost", seconds)
+async def _beside(found: Bench, by_cost: Shares, seconds: float) -> Fairness:
     async with found.worker(WITHOUT_COST):
-        by_task = await shares(found, "task", seconds)
-    return Fairness(by_cost=by_cost, by_task=by_task)
+        return Fairness(by_cost=by_cost, by_task=await shares(found, "task", seconds))
 
 
 def main() -> None:
     """Reads the sizes, runs, writes JSON and page."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, epilog="A size of 0 leaves that part out.")
-    parser.add_argument("--calls", type=int, default=300, help="calls in each run of the overhead")
+    parser.add_argument("--calls", type=int, default=150, help="calls in each run of the overhead")
     parser.add_argument("--runs", type=int, default=3, help="runs of the overhead")
     parser.add_argument("--backlog", type=int, default=10_000, help="batch calls queued")
     parser.add_argument("--interactive", type=int, default=300, help="interactive calls above them, in each case")
-    parser.add_argument("--fairness-seconds", type=float, default=120, help="how long shares are counted, in each case")
-    parser.add_argument("--ledger-seconds", type=float, default=10, help="how long each case of the ledger is")
-    parser.add_argument("--per-second", type=int, default=20, help="the provider's limit")
+    parser.add_argument("--fairness-seconds", type=float, default=60, help="how long shares are counted, in each case")
+    parser.add_argument("--ledger-seconds", type=float, default=5, help="how long each case of the ledger is")
     parser.add_argument("--json", type=Path, default=MODELS, help="where the figures go")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page goes")
     chosen = vars(parser.parse_args())

@@ -10,102 +10,132 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.run import say
-from benchmarks.slm_load import WORDS, Caller, queue_many
+from benchmarks.slm_load import WORDS, Caller
 from benchmarks.slm_results import Shares, Tenant
-from benchmarks.slm_servers import LIMITED, Bench
+from benchmarks.slm_servers import SHARED, SHARED_PER_SECOND, Bench
 from domain.forecasts import ENOUGH
+from domain.names import Queue
+from workers.worker import SLOTS
 
 TIMES: Final = 50
 TENANTS: Final = tuple(f"{way}-{size}" for way in ("cost", "task") for size in ("small", "large"))
-_WAITING: Final = 80
-"""Calls of a tenant that are queued at any time: more than the slots of the lane."""
+_QUEUED: Final = 3 * SLOTS[Queue.SLM_BATCH]
+"""Calls of a tenant that are queued at any time: more than are in the worker's hands, where nobody chooses between them."""
+_AT_ONCE: Final = 6
 _LOOK_SECONDS: Final = 0.2
-_SETTLING: Final = 0.25
-"""Part of the time that passes before it counts."""
+_SETTLING_SECONDS: Final = 25.0
+"""What the worker took on while there was little to choose from has to be gone, and made up for."""
 _ALONE: Final = 0.15
+"""Part of the time for which only one tenant asks, at the end."""
 
 
 @dataclass
 class _Demand:
-    """A tenant that always has calls queued, for as long as `wants`."""
+    """A tenant that always has `wanted` calls queued."""
 
     bench: Bench
     caller: Caller
+    wanted: int
     sent: int = 0
-    wants: bool = True
+    calls: int = 0
+    tokens: int = 0
+    fewest: int = 0
 
-    async def waiting(self) -> int:
+    @property
+    def queued(self) -> int:
         """Calls that the provider has not seen yet."""
-        calls, _ = await self.bench.seen(self.caller.name)
-        return self.sent - calls
+        return self.sent - self.calls
 
-    async def top_up(self) -> None:
+    async def supply(self) -> None:
         """Queues what is missing; does not end by itself."""
         while True:
-            if self.wants and (missing := _WAITING - await self.waiting()) > 0:
-                self.sent += missing
-                await queue_many(self.caller, missing, at_once=5)
+            if self.queued < self.wanted:
+                self.sent += 1
+                await self.caller.queue()
+            else:
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def watch(self) -> None:
+        """Keeps the figures up to date; does not end by itself."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Reads what the provider has seen."""
+        self.calls, self.tokens = await self.bench.seen(self.caller.name)
+        self.fewest = min(self.fewest, self.queued)
+
+    async def learn(self) -> None:
+        """As many calls as forecasts rest on; an installation that is busy has them."""
+        for _ in range(ENOUGH + 1):
+            self.sent += 1
+            await self.caller.complete()
+
+    async def until(self, queued: int, *, at_least: bool) -> None:
+        """Returns once so many are queued, or no more than that."""
+        while True:
+            if self.queued >= queued if at_least else self.queued <= queued:
+                return
             await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def shares(bench: Bench, way: str, seconds: float) -> Shares:
     """What each got while both wanted more for that long; `way` names the tenants."""
-    small = _demand(bench, f"{way}-small", WORDS)
-    large = _demand(bench, f"{way}-large", WORDS * TIMES)
+    wanted = min(_QUEUED, round(2 * SHARED_PER_SECOND * seconds))
+    small, large = (
+        _demand(bench, f"{way}-{size}", words, wanted) for size, words in (("small", WORDS), ("large", WORDS * TIMES))
+    )
     for demand in (small, large):
-        await _learn(demand)
-    async with _topped_up((small, large)):
-        await asyncio.sleep(seconds * _SETTLING)
-        (few, many), took = await _over(bench, (small, large), seconds)
-        await _stopped(small)
-        (_, rest), took_alone = await _over(bench, (small, large), seconds * _ALONE)
-        await _stopped(large)
+        await demand.learn()
+    async with _supplied((small, large)):
+        for demand in (small, large):
+            await demand.until(wanted, at_least=True)
+        await asyncio.sleep(min(seconds, _SETTLING_SECONDS))
+        (few, many), took = await _over((small, large), seconds)
+        small.wanted = 0
+        await small.until(0, at_least=False)
+        (_, rest), took_alone = await _over((small, large), seconds * _ALONE)
+        large.wanted = 0
+        await large.until(0, at_least=False)
     found = Shares(
         seconds=took,
+        per_second=SHARED_PER_SECOND,
         small=few,
         large=many,
-        used=(few.calls + many.calls) / took / bench.per_second,
-        alone=rest.calls / took_alone / bench.per_second,
+        used=(few.calls + many.calls) / took / SHARED_PER_SECOND,
+        alone=rest.calls / took_alone / SHARED_PER_SECOND,
     )
     say(f"shares by {way}: {few.tokens} and {many.tokens} tokens, {found.used:.0%} of the limit used, {found.alone:.0%} alone")
     return found
 
 
-def _demand(bench: Bench, tenant: str, words: int) -> _Demand:
-    return _Demand(bench, Caller.of(bench, tenant, tenant, LIMITED, words=words, lane="batch"))
-
-
-async def _learn(demand: _Demand) -> None:
-    """As many calls as forecasts rest on; an installation that is busy has them."""
-    for _ in range(ENOUGH + 1):
-        demand.sent += 1
-        await demand.caller.complete()
+def _demand(bench: Bench, tenant: str, words: int, wanted: int) -> _Demand:
+    return _Demand(bench, Caller.of(bench, tenant, tenant, SHARED, words=words, lane="batch"), wanted)
 
 
 @asynccontextmanager
-async def _topped_up(demands: Sequence[_Demand]) -> AsyncGenerator[None]:
+async def _supplied(demands: Sequence[_Demand]) -> AsyncGenerator[None]:
+    """Each is supplied while the block runs, which leaves nothing wanted."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(demand.top_up()) for demand in demands]
+        tasks = [group.create_task(demand.watch()) for demand in demands]
+        tasks += [group.create_task(demand.supply()) for demand in demands for _ in range(_AT_ONCE)]
         yield
         for task in tasks:
             task.cancel()
 
 
-async def _over(bench: Bench, demands: Sequence[_Demand], seconds: float) -> tuple[list[Tenant], float]:
+async def _over(demands: Sequence[_Demand], seconds: float) -> tuple[list[Tenant], float]:
     """What each got in that time, and the time it really was."""
-    begun, before = time.monotonic(), [await bench.seen(demand.caller.name) for demand in demands]
+    for demand in demands:
+        await demand.look()
+        demand.fewest = demand.queued
+    begun, before = time.monotonic(), [(demand.calls, demand.tokens) for demand in demands]
     await asyncio.sleep(seconds)
-    took, after = time.monotonic() - begun, [await bench.seen(demand.caller.name) for demand in demands]
+    for demand in demands:
+        await demand.look()
+    took = time.monotonic() - begun
     return [
-        Tenant(words=demand.caller.words, calls=now[0] - then[0], tokens=now[1] - then[1])
-        for demand, then, now in zip(demands, before, after, strict=True)
+        Tenant(words=of.caller.words, calls=of.calls - calls, tokens=of.tokens - tokens, fewest_queued=of.fewest)
+        for of, (calls, tokens) in zip(demands, before, strict=True)
     ], took
-
-
-async def _stopped(demand: _Demand) -> None:
-    """Returns once the provider has seen every call there will be."""
-    demand.wants = False
-    while True:
-        if await demand.waiting() == 0:
-            return
-        await asyncio.sleep(_LOOK_SECONDS)

@@ -13,7 +13,7 @@ from benchmarks.slm_load import Caller, completing, queue_many
 from benchmarks.slm_results import Lanes
 from benchmarks.slm_servers import LIMITED, WITHOUT_BATCH, Bench
 
-_STEP: Final = 1000
+_STEP: Final = 500
 _WARM_UP: Final = 10
 
 
@@ -46,8 +46,9 @@ async def lanes(bench: Bench, *, backlog: int, calls: int) -> Lanes:
 async def _fill(bench: Bench, backlog: int) -> None:
     caller = Caller.of(bench, TENANT, "batch", LIMITED, lane="batch")
     for done in range(0, backlog, _STEP):
-        await queue_many(caller, min(_STEP, backlog - done))
-        say(f"lanes: {min(done + _STEP, backlog)} batch calls queued")
+        count, begun = min(_STEP, backlog - done), time.monotonic()
+        await queue_many(caller, count)
+        say(f"lanes: {done + count} batch calls queued, {count / (time.monotonic() - begun):.0f} a second")
 
 
 async def _interactive(bench: Bench, name: str, calls: int) -> Measured:

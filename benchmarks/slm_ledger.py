@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.reservations import Callers, Order, Outcome
 from benchmarks.run import say
 from benchmarks.servers import TENANT
-from benchmarks.slm_results import Ledger, Reserved
+from benchmarks.slm_results import Contention, Ledger, Reserved
 from benchmarks.slm_servers import Bench
 from workers.embedded.services import process_environment
 
@@ -24,30 +24,34 @@ _PROCESSES: Final = 4
 
 
 async def ledger(bench: Bench, seconds: float) -> Ledger:
-    """Each case for that long. Database and processors are shared throughout; what the budget alone costs is the difference
-    between a crowd on one budget and the same crowd on a budget each."""
+    """Each case for that long. Database and processors are shared throughout."""
+    few = Callers(tenant=OTHER, callers=OTHERS)
+    part = few.model_copy(update={"callers": OTHERS // _PROCESSES})
+    one = Callers(tenant=TENANT, callers=CROWD // _PROCESSES)
+    each = one.model_copy(update={"shared": False})
     async with _processes(bench.servers.environment) as processes:
-        crowd = Callers(tenant=TENANT, callers=CROWD // _PROCESSES)
-        each = crowd.model_copy(update={"shared": False})
-        few = Callers(tenant=OTHER, callers=OTHERS)
-        part = few.model_copy(update={"callers": OTHERS // _PROCESSES})
-        cases = {
-            "others_alone": ((), (few,)),
-            "crowd_alone": ((crowd,), ()),
-            "budget_each": ((each,), (few,)),
-            "one_budget": ((crowd,), (few,)),
-            "shared_pool": ((crowd, part), ()),
-        }
-        found: dict[str, Reserved] = {}
-        for name, (in_crowd, apart) in cases.items():
-            found[name] = await _case(processes, in_crowd, apart, seconds)
-            say(f"ledger, {name.replace('_', ' ')}: {_shown(found[name])}")
-    return Ledger(crowd=CROWD, others=OTHERS, seconds=seconds, **found)
 
+        async def case(name: str, in_crowd: tuple[Callers, ...], apart: tuple[Callers, ...]) -> Reserved:
+            found = await _case(processes, in_crowd, apart, seconds)
+            rates = {"crowd": found.crowd, "others": found.others}
+            say(f"ledger, {name}: " + ", ".join(f"{who} {rate:.0f}/s" for who, rate in rates.items() if rate is not None))
+            return found
 
-def _shown(of: Reserved) -> str:
-    rates = {"crowd": of.crowd, "others": of.others}
-    return ", ".join(f"{name} {rate:.0f}/s" for name, rate in rates.items() if rate is not None) + f", {of.refused} refused"
+        return Ledger(
+            crowd=CROWD,
+            others=OTHERS,
+            seconds=seconds,
+            others_alone=await case("others alone", (), (few,)),
+            crowd_alone=await case("crowd alone on one budget", (one,), ()),
+            apart=Contention(
+                budget_each=await case("a budget each", (each,), (few,)),
+                one_budget=await case("one budget", (one,), (few,)),
+            ),
+            together=Contention(
+                budget_each=await case("a budget each, connections shared", (each, part), ()),
+                one_budget=await case("one budget, connections shared", (one, part), ()),
+            ),
+        )
 
 
 async def _case(
@@ -67,7 +71,7 @@ async def _case(
     rates: dict[str, float] = {}
     for order, outcome in outcomes:
         for group, settled in zip(order.groups, outcome.settled, strict=True):
-            rates[group.tenant] = rates.get(group.tenant, 0.0) + settled / seconds
+            rates[group.tenant] = rates.get(group.tenant, 0.0) + settled / outcome.seconds
     refused = sum(outcome.refused for _, outcome in outcomes)
     return Reserved(crowd=rates.get(TENANT), others=rates.get(OTHER), refused=refused)
 

@@ -85,10 +85,14 @@ class Caller:
 
 
 async def _texts(lines: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """What the events of a stream say."""
+    """What the `delta` events of a stream say."""
+    kind = b""
     async for line in lines:
-        if line.startswith(b"data:"):
-            yield str(json.loads(line[5:]).get("text", ""))
+        name, _, value = line.partition(b": ")
+        if name == b"event":
+            kind = value
+        elif name == b"data" and kind == b"delta":
+            yield json.loads(value)["text"]
 
 
 def completing(caller: Caller) -> Start:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from benchmarks.results import Measured
 from benchmarks.slm_results import Fairness, Lanes, Ledger, Overhead, Reserved, Shares, SlmReport
 from benchmarks.tables import cell, cpu_table, table
+from domain.names import Queue
+from workers.worker import SLOTS
 
 _INTRODUCTION = """\
 What is measured, in one run on one embedded stack, against a local server with OpenAI's protocol that takes {vendor:.0f} ms for
@@ -41,16 +43,18 @@ _FAIRNESS = """\
 ### Fair shares
 
 Tokens in {seconds:.0f} s at a limit of {per_second} calls/s, with calls of both tenants queued throughout. The aim is half for
-each, within 10 %. **By cost** is ours; **by task** is the same with Temporal's own fairness, which counts tasks. The last column
-is how much of the limit is used once only the second tenant has calls queued.
+each, within 10 %. **By cost** is ours; **by task** is the same with Temporal's own fairness, which counts tasks. In brackets: the
+fewest calls of the tenant that were queued at any time; the batch lane's slots hold {slots}. The last column is how much of the
+limit is used once only the second tenant has calls queued.
 """
 
 _LEDGER = """\
 ### Ledger
 
-Reservations settled in {seconds:.0f} s. The {crowd} are in four processes with ten connections each, the {others} spend another
-tenant's budget. What waiting for one budget costs the others is the difference between the third line and the fourth: processors
-and disk are shared in both. Refused are those that got no connection or lock in ten seconds.
+Reservations settled in {seconds:.0f} s. The {crowd} are in four processes with ten connections each; the {others} spend another
+tenant's budget, in a process of their own or in the same four. Processors and disk are shared throughout, so what waiting for one
+budget costs the others is the difference between *a budget each* and *one budget*. Refused are those that got no connection or
+lock in ten seconds.
 """
 
 
@@ -62,7 +66,7 @@ def section(report: SlmReport) -> str:
     if report.lanes is not None:
         parts.append(_lanes(report.lanes, report.per_second))
     if report.fairness is not None:
-        parts.append(_fairness(report.fairness, report.per_second))
+        parts.append(_fairness(report.fairness))
     if report.ledger is not None:
         parts.append(_ledger(report.ledger))
     return "\n".join(parts)
@@ -109,9 +113,9 @@ def _lanes(found: Lanes, per_second: int) -> str:
     )
 
 
-def _fairness(found: Fairness, per_second: int) -> str:
+def _fairness(found: Fairness) -> str:
     def row(name: str, of: Shares) -> list[str]:
-        given = [f"{tenant.tokens} in {tenant.calls} calls" for tenant in (of.small, of.large)]
+        given = [f"{tenant.tokens} in {tenant.calls} calls ({tenant.fewest_queued})" for tenant in (of.small, of.large)]
         return [
             name,
             *given,
@@ -125,22 +129,24 @@ def _fairness(found: Fairness, per_second: int) -> str:
     head = ["", f"prompts of {small} words", f"prompts of {large} words", "shares", "Jain's index", "limit used", "one alone"]
     return "\n".join(
         (
-            _FAIRNESS.format(seconds=found.by_cost.seconds, per_second=per_second),
+            _FAIRNESS.format(slots=SLOTS[Queue.SLM_BATCH], seconds=found.by_cost.seconds, per_second=found.by_cost.per_second),
             table(head, [row("by cost", found.by_cost), row("by task", found.by_task)]),
         )
     )
 
 
 def _ledger(found: Ledger) -> str:
+    crowd, others = found.crowd, found.others
     cases = {
-        f"{found.others} callers alone": found.others_alone,
-        f"{found.crowd} callers on one budget, alone": found.crowd_alone,
-        f"{found.crowd} with a budget each, beside {found.others}": found.budget_each,
-        f"**{found.crowd} on one budget, beside {found.others}**": found.one_budget,
-        "the same, with a pool of connections in common": found.shared_pool,
+        f"{others} callers alone": found.others_alone,
+        f"{crowd} callers on one budget alone": found.crowd_alone,
+        f"{crowd} with a budget each, beside {others}": found.apart.budget_each,
+        f"**{crowd} on one budget, beside {others}**": found.apart.one_budget,
+        f"{crowd} with a budget each, {others} in the same processes": found.together.budget_each,
+        f"**{crowd} on one budget, {others} in the same processes**": found.together.one_budget,
     }
     rows = [[name, _rate(of.crowd), _rate(of.others), _of(of, found), f"{of.refused}"] for name, of in cases.items()]
-    head = ["", f"the {found.crowd}, per second", f"the {found.others}, per second", f"the {found.others} / alone", "refused"]
+    head = ["", f"the {crowd}, per second", f"the {others}, per second", f"the {others} / alone", "refused"]
     return "\n".join(
         (
             _LEDGER.format(seconds=found.seconds, crowd=found.crowd, others=found.others),

@@ -30,11 +30,15 @@ class Lanes(Contract):
 
 
 class Tenant(Contract):
-    """What a tenant got: calls and tokens. A prompt of it has so many words."""
+    """What a tenant got: calls and tokens. A prompt of it has so many words.
+
+    With fewer calls queued than a worker has in its hands, there is nothing to choose from and the share says nothing.
+    """
 
     words: int
     calls: int
     tokens: int
+    fewest_queued: int
 
 
 class Shares(Contract):
@@ -44,6 +48,7 @@ class Shares(Contract):
     """
 
     seconds: float
+    per_second: int
     small: Tenant
     large: Tenant
     used: float
@@ -76,18 +81,25 @@ class Reserved(Contract):
     refused: int
 
 
+class Contention(Contract):
+    """The crowd beside the others, with a budget each and on one budget: the difference is what waiting for it costs."""
+
+    budget_each: Reserved
+    one_budget: Reserved
+
+
 class Ledger(Contract):
-    """A crowd of callers on one budget, or on one each, and a few others on another tenant's budget."""
+    """A crowd of callers, and a few others on another tenant's budget."""
 
     crowd: int
     others: int
     seconds: float
     others_alone: Reserved
     crowd_alone: Reserved
-    budget_each: Reserved
-    one_budget: Reserved
-    shared_pool: Reserved
-    """One budget again, and the others in the crowd's processes, with whose calls they share the connections."""
+    apart: Contention
+    """The others in a process of their own."""
+    together: Contention
+    """The others in the crowd's processes, with whose calls they share the connections."""
 
 
 class SlmReport(Run):

@@ -21,7 +21,11 @@ from workers.embedded.services import healthz, process_environment, soma_command
 
 OPEN: Final = f"open/{MODEL}"
 LIMITED: Final = f"limited/{MODEL}"
-"""The same model under a limit; both answer from the same server."""
+SHARED: Final = f"shared/{MODEL}"
+"""The same model without a limit, and under two limits; they answer from the same server."""
+LIMITED_PER_SECOND: Final = 20
+SHARED_PER_SECOND: Final = 10
+"""Less than the machine can do, so that the provider is what is scarce."""
 WORKER: Final = soma_command("worker")
 WITHOUT_BATCH: Final = (*WORKER, *(part for queue in Queue if queue is not Queue.SLM_BATCH for part in ("--queue", queue.value)))
 WITHOUT_COST: Final = (sys.executable, "-m", "benchmarks.worker_without_cost")
@@ -43,17 +47,15 @@ models = ["{OPEN}"]
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything but a worker. `seconds` is what the vendor takes, `per_second` what it takes on under its limit."""
+    """Everything but a worker."""
 
     servers: Servers
     gateway: Connections
     vendor: Connections
-    seconds: float
-    per_second: int
     unlimited: Path
 
     def worker(self, command: Sequence[str] = WORKER, *, limits: bool = True) -> AbstractAsyncContextManager[None]:
-        """A worker while the block runs; without `limits` it knows of no provider's limit."""
+        """A worker while the block runs; without `limits` that of `limited` is gone."""
         return working(self.servers, "worker", command=command, settings=None if limits else {"MODELS_FILE": str(self.unlimited)})
 
     async def seen(self, name: str) -> tuple[int, int]:
@@ -64,13 +66,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def slm_servers(home: Path, *, seconds: float, per_second: int, tenants: Sequence[str] = ()) -> AsyncGenerator[Bench]:
+async def slm_servers(home: Path, *, seconds: float, tenants: Sequence[str] = ()) -> AsyncGenerator[Bench]:
     """Starts them in directories of `home`, with the worker of the raw workflow; all are gone at the end. Raises
     DependencyUnavailable."""
     port = Ports(None, {}).choose(["model-server"])["model-server"]
     files = {"limited": home / "limited.toml", "unlimited": home / "unlimited.toml"}
-    await asyncio.to_thread(files["limited"].write_text, _models(port, f"requests_per_second = {per_second}\n"))
-    await asyncio.to_thread(files["unlimited"].write_text, _models(port, ""))
+    await asyncio.to_thread(files["limited"].write_text, _models(port, LIMITED_PER_SECOND))
+    await asyncio.to_thread(files["unlimited"].write_text, _models(port, None))
     settings = {"MODELS_FILE": str(files["limited"]), "TENANT_MODEL_REQUESTS_PER_MINUTE": "1000000"}
     gateway, everybody = soma_command("gateway"), (TENANT, *tenants)
     async with (
@@ -79,13 +81,16 @@ async def slm_servers(home: Path, *, seconds: float, per_second: int, tenants: S
         connections(servers.gateway_port) as callers,
         connections(port) as vendor,
     ):
-        yield Bench(servers, callers, vendor, seconds, per_second, files["unlimited"])
+        yield Bench(servers, callers, vendor, files["unlimited"])
 
 
-def _models(port: int, limit: str) -> str:
-    """MODELS_FILE."""
-    limits = {"open": "", "limited": limit}
-    providers = (_PROVIDER.format(name=name, port=port, limit=of, model=MODEL) for name, of in limits.items())
+def _models(port: int, limit: int | None) -> str:
+    """MODELS_FILE, with that limit of the provider `limited`."""
+    limits = {"open": None, "limited": limit, "shared": SHARED_PER_SECOND}
+    providers = (
+        _PROVIDER.format(name=name, port=port, model=MODEL, limit=f"requests_per_second = {of}\n" if of else "")
+        for name, of in limits.items()
+    )
     return "\n".join((*providers, _ROLE))
 
 
