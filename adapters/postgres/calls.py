@@ -13,8 +13,9 @@ from typing import Any, Final
 import asyncpg
 
 from adapters.postgres import ledger
-from adapters.postgres.connection import Connection, Pool, Row, tenant_transaction
+from adapters.postgres.connection import Connection, Pool, Row
 from adapters.postgres.outbox import event_of, insert_events
+from adapters.postgres.shares import SharedTransactions
 from domain.budgets import Reservation, Settlement
 from domain.errors import DependencyUnavailable
 from domain.event_data import SlmCallRecorded
@@ -52,7 +53,7 @@ class PostgresCalls:
 
     def __init__(self, pool: Pool) -> None:
         """`pool` connects as the application's role."""
-        self._pool = pool
+        self._transactions = SharedTransactions(pool)
 
     async def begin(self, record: CallRecord, reservation: Reservation) -> SlmAnswer | None:
         """Reserves and records the attempt as started; or the answer of an earlier attempt, if one completed.
@@ -66,7 +67,7 @@ class PostgresCalls:
         raise DependencyUnavailable("Several workers begin the same attempt at once; it is tried again.")
 
     async def _begin(self, record: CallRecord, reservation: Reservation) -> SlmAnswer | None:
-        async with tenant_transaction(self._pool, record.tenant_id) as connection:
+        async with self._transactions.of(record.tenant_id) as connection:
             await connection.execute(_ALONE, f"{record.workflow_id}/{record.step_key}")
             if earlier := await connection.fetch(_LOCK, *_step(record)):
                 await _lose(connection, record, reservation, [row for row in earlier if row["outcome"] == "started"])
@@ -81,7 +82,7 @@ class PostgresCalls:
 
     async def complete(self, record: CallRecord, answer: SlmAnswer) -> SlmAnswer:
         """Records and settles the attempt, with its event; the first writer wins and its answer is returned."""
-        async with tenant_transaction(self._pool, record.tenant_id) as connection:
+        async with self._transactions.of(record.tenant_id) as connection:
             kept = _answer(await connection.fetch(_LOCK, *_step(record)))
             done = await _end(connection, record, record.settlement or Settlement.SETTLED, None if kept else answer)
         return kept or _costed(answer, done)
@@ -91,7 +92,7 @@ class PostgresCalls:
 
         Without a settlement it may have been paid for.
         """
-        async with tenant_transaction(self._pool, record.tenant_id) as connection:
+        async with self._transactions.of(record.tenant_id) as connection:
             await connection.execute(_LOCK, *_step(record))
             await _end(connection, record, record.settlement or Settlement.UNKNOWN, None)
 

@@ -104,6 +104,10 @@ class Pool(Protocol):
         """Lends a connection; TimeoutError after that many seconds."""
         ...
 
+    def get_max_size(self) -> int:
+        """How many connections it has at most."""
+        ...
+
     async def close(self) -> None:
         """Waits for lent connections, then closes all."""
         ...
