@@ -11,7 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
@@ -32,6 +32,13 @@ _ASK_SECONDS: Final = 1.0
 """Between two questions whether the client still stands: a revoked key ends its streams too."""
 _LEAST_SECONDS: Final = 0.1
 """Between two looks that found little: many streams woken by each of many notices must not become a storm of queries."""
+
+
+def events_described(data: str, example: str) -> dict[str, Any]:
+    """The content of a response that is a stream, as OpenAPI 3.1 describes it: `schema` is that of each event."""
+    text: dict[str, Any] = {"type": "string"}
+    names = {"id": text, "event": text, "data": text | {"description": data}, "retry": {"type": "integer"}}
+    return {MEDIA_TYPE: {"schema": {"type": "object", "required": ["data"], "properties": names}, "example": example}}
 
 
 class StreamPlaces:

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, Strict, model_validator
 
 from api.auth import ServicesDependency, require
+from api.edge_types import Name
 from api.idempotency import Answer, IdempotencyKey, idempotent
 from api.paging import Cursor, Limit
 from api.problems import problems
@@ -66,8 +67,8 @@ class BlockList(Contract):
 class ReviewBody(Contract):
     """The model that was looked at, as its block names it."""
 
-    provider: str = Field(min_length=1, max_length=64, examples=["openai"])
-    model: str = Field(min_length=1, max_length=200, examples=["gpt-5-mini"])
+    provider: ProviderName
+    model: Annotated[Name, Field(examples=["gpt-5-mini"])]
 
 
 class ReportLine(Contract):
@@ -95,7 +96,13 @@ class ReportBody(Contract):
         return self
 
 
-@router.post("/v1/budgets", summary="Set a budget", status_code=201, response_model=Budget, responses=_WRITES)
+@router.post(
+    "/v1/budgets",
+    summary="Set a budget",
+    status_code=201,
+    response_model=Budget,
+    responses={200: {"model": Budget, "description": "The cap of a budget that was there is changed"}} | _WRITES,
+)
 async def set_budget(
     body: BudgetBody,
     request: Request,

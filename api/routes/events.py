@@ -8,7 +8,7 @@ from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from api.auth import ServicesDependency, authority_of, longest_seconds, require
-from api.event_streams import MEDIA_TYPE, EventStream, Selection, stream
+from api.event_streams import MEDIA_TYPE, EventStream, Selection, events_described, stream
 from api.paging import Limit
 from api.problems import problems
 from api.routing import edge_router
@@ -55,12 +55,10 @@ class EventPage(Contract):
 _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "A page, or with `Accept: text/event-stream` a stream that goes on as events are written",
-        "content": {
-            MEDIA_TYPE: {
-                "schema": {"type": "string", "description": "Server-sent events: `id` position, `event` type, `data` CloudEvent"},
-                "example": 'id: 1201-77\nevent: somagent.turn.completed.v1\ndata: {"specversion":"1.0","id":"evt_0192…"}\n\n',
-            }
-        },
+        "content": events_described(
+            "A CloudEvent, whose type is `event` and whose position is `id`",
+            'id: 1201-77\nevent: somagent.turn.completed.v1\ndata: {"specversion":"1.0","id":"evt_0192…"}\n\n',
+        ),
     }
 }
 

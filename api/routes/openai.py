@@ -8,7 +8,7 @@ from fastapi import Header, Request
 from fastapi.responses import Response
 
 from api.auth import ServicesDependency, require
-from api.event_streams import MEDIA_TYPE
+from api.event_streams import events_described
 from api.openai_surface import chat, embeddings, listing, responses
 from api.openai_surface.calls import Call, answered
 from api.openai_surface.chat_models import ChatCompletionBody
@@ -44,12 +44,10 @@ OptionalKey = Annotated[
 
 
 def _also_streams(example: str) -> dict[int | str, dict[str, Any]]:
-    event = {"data": {"type": "string", "description": "JSON, and `[DONE]` at the end"}, "event": {"type": "string"}}
-    schema = {"type": "object", "required": ["data"], "properties": event}
     return {
         200: {
             "description": "The answer, or with `stream` its events",
-            "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
+            "content": events_described("JSON, and `[DONE]` at the end", example),
         }
     }
 

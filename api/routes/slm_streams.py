@@ -8,7 +8,7 @@ from fastapi import Header, Query, Request
 from fastapi.responses import Response
 
 from api.auth import ServicesDependency, authority_of, longest_seconds, require
-from api.event_streams import MEDIA_TYPE
+from api.event_streams import events_described
 from api.problems import problems
 from api.routing import edge_router
 from api.token_streams import AnswerEvents, AnswerStream
@@ -34,12 +34,7 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Server-sent events until the request has ended. `delta` has the next characters as `text`; `restart` "
         "voids everything before it, since the answer is written anew; `end` has the request as it then reads.",
-        "content": {
-            MEDIA_TYPE: {
-                "schema": {"type": "string"},
-                "example": 'id: 1-13-2b8c7a10\nevent: delta\ndata: {"text": "Good morning."}\n\n',
-            }
-        },
+        "content": events_described("JSON", 'id: 1-13-2b8c7a10\nevent: delta\ndata: {"text": "Good morning."}\n\n'),
     }
 }
 

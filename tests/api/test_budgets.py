@@ -8,17 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from attempts import SESSION, attempt, record
 from live import Caller, Live, live, until
 
-from adapters.postgres.calls import PostgresCalls
 from adapters.postgres.connection import tenant_transaction
-from domain.budgets import BudgetKey, BudgetScope, Reservation, Settlement
-from domain.models import CallOutcome, CallRecord
+from domain.budgets import Settlement
 from domain.names import Scope
 from workers.embedded.stack import EmbeddedStack
 from workers.schedules import LEDGER_SWEEP_SCHEDULE, ensure_schedules
-
-SESSION = "ses_" + "3" * 32
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +38,6 @@ async def budget(caller: Caller, cap: int, **body: Any) -> dict[str, Any]:
     answer = await caller.post("/v1/budgets", {"scope": "tenant", "cap": cap} | body)
     assert answer.status_code in (200, 201), answer.text
     return answer.json()
-
-
-def record(caller: Caller, step: str = "s", **more: Any) -> CallRecord:
-    values = {
-        "tenant_id": caller.tenant,
-        "session_id": SESSION,
-        "workflow_id": f"session/{caller.tenant}/{SESSION}",
-        "step_key": step,
-        "role": "dialogue_reasoning",
-        "provider": "vendor",
-        "model": "m",
-        "attempt": 1,
-        "outcome": CallOutcome.STARTED,
-        "at": datetime.now(UTC),
-    }
-    return CallRecord.model_validate(values | more)
-
-
-async def attempt(product: Live, caller: Caller, step: str, settlement: Settlement | None, **more: Any) -> None:
-    """An attempt that held 60 tokens, and how it ended; without a settlement it has not."""
-    calls, keys = PostgresCalls(product.pool), (BudgetKey(scope=BudgetScope.TENANT, scope_id=caller.tenant),)
-    begun = record(caller, step)
-    await calls.begin(begun, Reservation(keys=keys, tokens=60))
-    if settlement is not None:
-        await calls.end(begun.model_copy(update={"outcome": CallOutcome.FAILED, "settlement": settlement} | more))
 
 
 async def test_a_budget_is_set_read_listed_and_changed(caller: Caller) -> None:
