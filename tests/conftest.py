@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from own_stack import own_stack
 
 from workers.embedded.stack import EmbeddedStack
 
@@ -15,15 +16,10 @@ os.environ["WORKFLOW_SANDBOX"] = "true"
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    """Postgres (migrated), Valkey and Temporal (time skipping on) in a temporary home; about a second and a half to start.
+    """Postgres (migrated), Valkey and Temporal (time skipping on) in a temporary home.
 
     `stack.environment` holds their addresses; `stack.part("postgres")` is one of them, to be killed and started again. Its
     methods block: call them through `asyncio.to_thread` in an async test. A test that kills a part starts it before it ends.
     """
-    # Runs continue as new after a few turns, so that every test of a session may meet it.
-    config = {"limit.historyCount.suggestContinueAsNew": "150"}
-    home = tmp_path_factory.mktemp("stack") / "home"
-    stack = EmbeddedStack(home, time_skipping=True, durable=False, tied=True, dynamic_config=config)
-    stack.start()
-    yield stack
-    stack.stop()
+    with own_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack

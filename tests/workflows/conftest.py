@@ -5,13 +5,21 @@ Without a cache every workflow task replays the whole history, so what is not de
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from fakes.openai_server import FakeOpenAI
 from live import Caller, Live, live
+from own_stack import own_stack
 
 from workers.embedded.stack import EmbeddedStack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """Not the shared one: these workers would take the tasks of other tests, and answer them with the fake model."""
+    with own_stack(tmp_path_factory.mktemp("workflows")) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")
