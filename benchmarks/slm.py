@@ -19,8 +19,8 @@ from benchmarks.slm_fairness import TENANTS, shares
 from benchmarks.slm_lanes import lanes
 from benchmarks.slm_ledger import OTHER, ledger
 from benchmarks.slm_overhead import overheads
-from benchmarks.slm_results import Fairness, Shares, SlmReport
-from benchmarks.slm_servers import LIMITED_PER_SECOND, WITHOUT_COST, Bench, slm_servers
+from benchmarks.slm_results import Fairness, SlmReport
+from benchmarks.slm_servers import BY_COST, BY_TASK, LIMITED_PER_SECOND, Bench, slm_servers
 
 VENDOR_SECONDS: Final = 0.05
 
@@ -46,8 +46,7 @@ async def bench(home: Path, sizes: Sizes) -> SlmReport:
         async with found.worker():
             cost = await overheads(found, calls=sizes.calls, runs=sizes.runs) if sizes.calls else ()
             budgets = await ledger(found, sizes.ledger_seconds) if sizes.ledger_seconds else None
-            by_cost = await shares(found, "cost", sizes.fairness_seconds) if sizes.fairness_seconds else None
-        fair = await _beside(found, by_cost, sizes.fairness_seconds) if by_cost is not None else None
+        fair = await _fairness(found, sizes.fairness_seconds) if sizes.fairness_seconds else None
         above = await lanes(found, backlog=sizes.backlog, calls=sizes.interactive) if sizes.backlog else None
     return SlmReport(
         **dict(this_run()),
@@ -60,9 +59,9 @@ async def bench(home: Path, sizes: Sizes) -> SlmReport:
     )
 
 
-async def _beside(found: Bench, by_cost: Shares, seconds: float) -> Fairness:
-    async with found.worker(WITHOUT_COST):
-        return Fairness(by_cost=by_cost, by_task=await shares(found, "task", seconds))
+async def _fairness(found: Bench, seconds: float) -> Fairness:
+    by_cost = await shares(found, "cost", seconds, BY_COST)
+    return Fairness(by_cost=by_cost, by_task=await shares(found, "task", seconds, BY_TASK))
 
 
 def main() -> None:
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs of the overhead")
     parser.add_argument("--backlog", type=int, default=10_000, help="batch calls queued")
     parser.add_argument("--interactive", type=int, default=300, help="interactive calls above them, in each case")
-    parser.add_argument("--fairness-seconds", type=float, default=60, help="how long shares are counted, in each case")
+    parser.add_argument("--fairness-seconds", type=float, default=120, help="how long shares are counted, in each case")
     parser.add_argument("--ledger-seconds", type=float, default=5, help="how long each case of the ledger is")
     parser.add_argument("--json", type=Path, default=MODELS, help="where the figures go")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the page goes")

@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.run import say
 from benchmarks.slm_load import WORDS, Caller
 from benchmarks.slm_results import Shares, Tenant
-from benchmarks.slm_servers import SHARED, SHARED_PER_SECOND, Bench
+from benchmarks.slm_servers import SHARED, SHARED_PER_SECOND, Bench, Workers
 from domain.forecasts import ENOUGH
 from domain.names import Queue
 from workers.worker import SLOTS
@@ -23,8 +23,7 @@ _QUEUED: Final = 3 * SLOTS[Queue.SLM_BATCH]
 """Calls of a tenant that are queued at any time: more than are in the worker's hands, where nobody chooses between them."""
 _AT_ONCE: Final = 6
 _LOOK_SECONDS: Final = 0.2
-_SETTLING_SECONDS: Final = 25.0
-"""What the worker took on while there was little to choose from has to be gone, and made up for."""
+_SETTLING_SECONDS: Final = 5.0
 _ALONE: Final = 0.15
 """Part of the time for which only one tenant asks, at the end."""
 
@@ -80,24 +79,31 @@ class _Demand:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def shares(bench: Bench, way: str, seconds: float) -> Shares:
-    """What each got while both wanted more for that long; `way` names the tenants."""
+async def shares(bench: Bench, way: str, seconds: float, workers: Workers) -> Shares:
+    """What each got while both wanted more for that long; `way` names the tenants.
+
+    Both queues are long before anything of them is done: what a tenant gets while there is nobody to share with is counted,
+    and would be made up for in the minute after.
+    """
     wanted = min(_QUEUED, round(2 * SHARED_PER_SECOND * seconds))
     small, large = (
         _demand(bench, f"{way}-{size}", words, wanted) for size, words in (("small", WORDS), ("large", WORDS * TIMES))
     )
-    for demand in (small, large):
-        await demand.learn()
-    async with _supplied((small, large)):
+    async with bench.worker(workers.whole):
         for demand in (small, large):
-            await demand.until(wanted, at_least=True)
-        await asyncio.sleep(min(seconds, _SETTLING_SECONDS))
-        (few, many), took = await _over((small, large), seconds)
-        small.wanted = 0
-        await small.until(0, at_least=False)
-        (_, rest), took_alone = await _over((small, large), seconds * _ALONE)
-        large.wanted = 0
-        await large.until(0, at_least=False)
+            await demand.learn()
+    async with _supplied((small, large)):
+        async with bench.worker(workers.without_batch):
+            for demand in (small, large):
+                await demand.until(wanted, at_least=True)
+        async with bench.worker(workers.whole):
+            await asyncio.sleep(min(seconds, _SETTLING_SECONDS))
+            (few, many), took = await _over((small, large), seconds)
+            small.wanted = 0
+            await small.until(0, at_least=False)
+            (_, rest), took_alone = await _over((small, large), seconds * _ALONE)
+            large.wanted = 0
+            await large.until(0, at_least=False)
     found = Shares(
         seconds=took,
         per_second=SHARED_PER_SECOND,

@@ -28,7 +28,7 @@ SHARED_PER_SECOND: Final = 10
 """Less than the machine can do, so that the provider is what is scarce."""
 WORKER: Final = soma_command("worker")
 WITHOUT_BATCH: Final = (*WORKER, *(part for queue in Queue if queue is not Queue.SLM_BATCH for part in ("--queue", queue.value)))
-WITHOUT_COST: Final = (sys.executable, "-m", "benchmarks.worker_without_cost")
+_WITHOUT_COST: Final = (sys.executable, "-m", "benchmarks.worker_without_cost")
 
 _PROVIDER: Final = """\
 [providers.{name}]
@@ -43,6 +43,18 @@ _ROLE: Final = f"""
 [roles.dialogue_reasoning]
 models = ["{OPEN}"]
 """
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Commands: a worker, and one that leaves batch calls queued."""
+
+    whole: Sequence[str]
+    without_batch: Sequence[str]
+
+
+BY_COST: Final = Workers(WORKER, WITHOUT_BATCH)
+BY_TASK: Final = Workers(_WITHOUT_COST, (*_WITHOUT_COST, "--without-batch"))
 
 
 @dataclass(frozen=True)

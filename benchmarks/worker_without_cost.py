@@ -5,8 +5,10 @@ That is Temporal's own fairness, a turn for each tenant whatever the turn costs.
 
 from __future__ import annotations
 
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Final
 
 from temporalio import activity
 
@@ -22,6 +24,8 @@ from workers.composition import compose_worker
 from workers.processes import run, stop_event
 from workers.search_attributes import ensure_search_attributes
 from workers.worker import make_worker
+
+WITHOUT_BATCH: Final = "--without-batch"
 
 
 class _SameWeight(SlmRequestActivities):
@@ -52,7 +56,8 @@ async def _serve(chosen: Settings) -> None:
     async with AsyncExitStack() as exits:
         parts = await exits.enter_async_context(compose_worker(chosen, registry))
         parts = replace(parts, slm_requests=_SameWeight(parts.slm_requests))
-        workers = [make_worker(client, queue, parts) for queue in (Queue.SLM, Queue.SLM_BATCH)]
+        queues = (Queue.SLM,) if WITHOUT_BATCH in sys.argv else (Queue.SLM, Queue.SLM_BATCH)
+        workers = [make_worker(client, queue, parts) for queue in queues]
         await exits.enter_async_context(serve(admin_app(registry, running), chosen.admin_host, chosen.worker_admin_port))
         for worker in workers:
             await exits.enter_async_context(worker)
