@@ -7,6 +7,7 @@ attempt that died between asking and recording is recorded as `unknown`, billed 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -22,6 +23,7 @@ from domain.blobs import TEXT
 from domain.budgets import Settlement
 from domain.catalogue import Catalogue
 from domain.errors import (
+    DependencyUnavailable,
     DomainError,
     ModelContentFiltered,
     ModelOverloaded,
@@ -182,7 +184,11 @@ class SlmActivities:
         if (error := empty(call, said)) is not None:
             await self._end(done.model_copy(update={"outcome": CallOutcome.FAILED, "error_type": error.type}))
             raise error
-        return await self._keep(call, done, provider, said)
+        carrying = asyncio.create_task(self._carry(done))
+        try:
+            return await self._keep(done, provider, said)
+        finally:
+            await carrying
 
     async def _failed(self, record: CallRecord, provider: ModelProvider, began: float, error: Exception) -> None:
         kind = error.type if isinstance(error, DomainError) else DomainError.type
@@ -193,15 +199,18 @@ class SlmActivities:
         elif isinstance(error, ModelUnavailable) and not isinstance(error, ModelRateLimited):
             await self._breakers.failed(record.provider)
 
-    async def _keep(self, call: SlmCall, record: CallRecord, provider: ModelProvider, said: Said) -> SlmAnswer:
+    async def _carry(self, record: CallRecord) -> None:
+        """Puts what the forecast was wrong by on the tenant's account; of a store that is away it is not asked again."""
+        with contextlib.suppress(DependencyUnavailable):
+            await self._forecasts.carry(record.tenant_id, record.input_tokens + record.output_tokens - record.forecast_tokens)
+
+    async def _keep(self, record: CallRecord, provider: ModelProvider, said: Said) -> SlmAnswer:
         """The answer, journalled. It has been paid for, so a store that is away is waited for before it is given up."""
         deadline = time.monotonic() + KEEP_SECONDS
         pause = 0.2
         while True:
             try:
-                kept = await self._journal.complete(record, await self._written(record, provider, said))
-                await self._forecasts.carry(record.tenant_id, record.input_tokens + record.output_tokens - call.forecast_tokens)
-                return kept
+                return await self._journal.complete(record, await self._written(record, provider, said))
             except asyncio.CancelledError:
                 await self._end(record.model_copy(update={"outcome": CallOutcome.CANCELLED}))
                 raise
@@ -272,8 +281,8 @@ async def _heartbeats() -> AsyncGenerator[None]:
 
     async def beat() -> None:
         while True:
-            activity.heartbeat()
             await asyncio.sleep(HEARTBEAT_SECONDS)
+            activity.heartbeat()
 
     beating = asyncio.create_task(beat())
     try:

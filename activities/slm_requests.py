@@ -40,12 +40,12 @@ class ModelPlanner:
         tenant_id = call.actor.tenant_id
         config = profile(self._catalogue, call.role, call.model, tenant_id, self._mode)
         history = await self._forecasts.history(tenant_id, call.role)
-        sizes = forecast(history, rough_bound(call.input_bytes, call.messages, call.images), call.max_output_tokens)
+        sizes = forecast(history.calls, rough_bound(call.input_bytes, call.messages, call.images), call.max_output_tokens)
         wanted = Wanted(frozenset(map(Capability, call.needs)), sizes.input_tokens)
         models = judged(self._catalogue, config, self._prices, wanted)
         require_fit(models, wanted)
         known = {name: await self._breakers.is_open(name) for name in {model.candidate.provider for model in models}}
-        charged = await self._forecasts.charge(tenant_id, sizes.tokens)
+        charged = await self._forecasts.charge(tenant_id, sizes.tokens, history.carried)
         return Route(
             models=tuple(model.model_copy(update={"open": known[model.candidate.provider]}) for model in models),
             forecast_tokens=sizes.tokens,

@@ -121,7 +121,8 @@ async def forecast_of(services: Services, actor: Actor, body: RequestBody) -> Fo
     messages, images = sizes_of(asked)
     bound = rough_bound(sum(len(text.encode()) for text in texts_of(asked)), messages, images)
     output = asked.max_output_tokens if isinstance(asked, ChatInput) else 0
-    found = forecast(await services.forecasts.history(actor.tenant_id, role), bound, output)
+    history = await services.forecasts.history(actor.tenant_id, role)
+    found = forecast(history.calls, bound, output)
     priced = services.models.prices.find(first.candidate, bound)
 
     def costs(read: int, written: int) -> int | None:

@@ -6,6 +6,7 @@ earlier attempt started.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final, Literal
 from uuid import UUID
 
@@ -120,8 +121,10 @@ async def run_request(
     pinned = candidate_of(model)
     fitting(services, actor, asked, role, pinned)
     whole = rfc8785.dumps(asked.model_dump(mode="json", by_alias=True))
-    stored = await services.blobs.put(actor.tenant_id, whole, _JSON)
-    text = await services.blobs.put(actor.tenant_id, PARTS.join(texts_of(asked)).encode())
+    stored, text = await asyncio.gather(
+        services.blobs.put(actor.tenant_id, whole, _JSON),
+        services.blobs.put(actor.tenant_id, PARTS.join(texts_of(asked)).encode()),
+    )
     messages, images = sizes_of(asked)
     chat = isinstance(asked, ChatInput)
     started = SlmRequestInput(
@@ -147,6 +150,8 @@ async def run_request(
     run = workflow_id(Feature.SLM, actor.tenant_id, started.request_id)
     await start_slm_request(services.temporal, workflow_id=run, asked=started)
     try:
+        if wait >= RECORD_SECONDS:
+            return await services.slm.wait(actor.tenant_id, started.request_id, wait)
         view = await services.slm.recorded(actor.tenant_id, started.request_id, RECORD_SECONDS)
     except NotFound:
         raise DependencyUnavailable(

@@ -23,6 +23,13 @@ class PastCall(Contract):
     forecast_tokens: Count
 
 
+class History(Contract):
+    """Completed calls of a role, newest first, and what forecasts were wrong by and no task has taken over yet."""
+
+    calls: tuple[PastCall, ...] = ()
+    carried: int = 0
+
+
 class Forecast(Contract):
     """Tokens of a call. The interval holds eight of ten past calls of the role, scaled to this input."""
 

@@ -28,9 +28,6 @@ SELECT attempt, outcome, provider, model, queue_wait_ms, answer FROM slm_calls
 WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3 ORDER BY attempt FOR UPDATE
 """
 
-# Who begins the same attempt at once would wait for each other: for the budget the one, for the row of the attempt the other.
-_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
-
 _SET_ASIDE = """
 UPDATE slm_calls SET attempt = $5 WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3 AND attempt = $4
 """
@@ -67,8 +64,8 @@ class PostgresCalls:
         raise DependencyUnavailable("Several workers begin the same attempt at once; it is tried again.")
 
     async def _begin(self, record: CallRecord, reservation: Reservation) -> SlmAnswer | None:
-        async with self._transactions.of(record.tenant_id) as connection:
-            await connection.execute(_ALONE, f"{record.workflow_id}/{record.step_key}")
+        # Who begins the same attempt at once would wait for each other: for the budget the one, for the attempt's row the other.
+        async with self._transactions.of(record.tenant_id, alone=f"{record.workflow_id}/{record.step_key}") as connection:
             if earlier := await connection.fetch(_LOCK, *_step(record)):
                 await _lose(connection, record, reservation, [row for row in earlier if row["outcome"] == "started"])
                 if kept := _answer(earlier):

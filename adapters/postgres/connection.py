@@ -7,6 +7,7 @@ locks belong on a connection of their own, from `connect`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -213,14 +214,21 @@ async def _begun(pool: Pool, begin: str) -> AsyncGenerator[Connection]:
                 raise
 
 
-def tenant_transaction(pool: Pool, tenant_id: str) -> AbstractAsyncContextManager[Connection]:
+def tenant_transaction(pool: Pool, tenant_id: str, *, alone: str | None = None) -> AbstractAsyncContextManager[Connection]:
     """A transaction that sees one tenant's rows; committed at the end, rolled back on any error.
 
-    BEGIN and the tenant go in one round trip, which takes no parameters: the tenant is checked here, then quoted. Raises
-    DependencyUnavailable when Postgres does not answer, and ValueError for what is no tenant id.
+    Of the transactions with the same `alone` one goes on at a time. BEGIN, the tenant and that lock go in one round trip, which
+    takes no parameters: the tenant is checked here, then quoted. Raises DependencyUnavailable when Postgres does not answer, and
+    ValueError for what is no tenant id.
     """
     _require_slug(tenant_id)
-    return _begun(pool, f"BEGIN; SELECT set_config('app.tenant', '{tenant_id}', true)")
+    begin = f"BEGIN; SELECT set_config('app.tenant', '{tenant_id}', true)"
+    return _begun(pool, begin if alone is None else f"{begin}; SELECT pg_advisory_xact_lock({_lock(alone)})")
+
+
+def _lock(name: str) -> int:
+    """The number of an advisory lock: a signed bigint."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
 
 
 async def tenant_insert(pool: Pool, tenant_id: str, statement: str, *args: object) -> Sequence[Row]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from adapters.postgres.connection import Connection, Row
-from adapters.postgres.outbox import event_of
+from adapters.postgres.connection import Connection, Pool, Row, tenant_insert, tenant_transaction
+from adapters.postgres.outbox import event_columns, event_of
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, GateRequest, Resolution
 from domain.errors import NotFound
@@ -19,6 +20,24 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (tenant_id, workflow_id, step_key) DO NOTHING
 RETURNING decision_id
 """
+# The rows of `decided` are those of a first writer, so that what is written beside a decision hangs on it.
+_DECIDED = """,
+decided AS (
+    INSERT INTO decisions (tenant_id, decision_id, workflow_id, step_key, resource, subject, verdict, decision, snapshot,
+                           decided_at)
+    SELECT tenant_id, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10::timestamptz FROM tenant
+    ON CONFLICT (tenant_id, workflow_id, step_key) DO NOTHING
+    RETURNING tenant_id
+),
+told AS (
+    INSERT INTO outbox (tenant_id, event_id, topic, type, subject, data, traceparent, created_at)
+    SELECT tenant_id, event_id, topic, type, subject, data::jsonb, traceparent, now()
+    FROM decided, unnest($11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
+         WITH ORDINALITY AS new (event_id, topic, type, subject, data, traceparent, place)
+    ORDER BY place
+)
+"""
+_FIRST = "SELECT 1 FROM decided"
 _SELECT = "SELECT decision FROM decisions WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3"
 _SEVERITIES = list(Severity)
 
@@ -27,9 +46,41 @@ async def insert_decision(
     connection: Connection, request: GateRequest, decision: Decision, snapshot: dict[str, Any]
 ) -> Decision | None:
     """Records the decision. Returns the one the step already has, or None when this one was the first."""
-    written = await connection.fetchval(
-        _INSERT,
-        request.actor.tenant_id,
+    if await connection.fetchval(_INSERT, request.actor.tenant_id, *_columns(request, decision, snapshot)) is not None:
+        return None
+    stored = await stored_decision(connection, request.actor.tenant_id, request.workflow_id, request.step_key)
+    if stored is None:
+        raise NotFound("The decision of this step is gone.")
+    return stored
+
+
+async def record_decision(
+    pool: Pool,
+    request: GateRequest,
+    decision: Decision,
+    snapshot: dict[str, Any],
+    events: Sequence[NewEvent],
+    beside: str = "",
+    *args: object,
+) -> Decision:
+    """Records the decision with its events as a transaction of its own, in one round trip; the one the step then has.
+
+    `beside` is one more common table expression that writes where `decided` has a row, such as
+    `, opened AS (INSERT … SELECT … FROM decided)`; its `args` are $17 and on. Raises DependencyUnavailable.
+    """
+    tenant_id = request.actor.tenant_id
+    values = (*_columns(request, decision, snapshot), *event_columns(events), *args)
+    if await tenant_insert(pool, tenant_id, f"{_DECIDED}{beside} {_FIRST}", *values):
+        return decision
+    async with tenant_transaction(pool, tenant_id) as connection:
+        stored = await stored_decision(connection, tenant_id, request.workflow_id, request.step_key)
+    if stored is None:
+        raise NotFound("The decision of this step is gone.")
+    return stored
+
+
+def _columns(request: GateRequest, decision: Decision, snapshot: dict[str, Any]) -> tuple[object, ...]:
+    return (
         decision.decision_id,
         request.workflow_id,
         request.step_key,
@@ -40,12 +91,6 @@ async def insert_decision(
         snapshot,
         decision.decided_at,
     )
-    if written is not None:
-        return None
-    stored = await stored_decision(connection, request.actor.tenant_id, request.workflow_id, request.step_key)
-    if stored is None:
-        raise NotFound("The decision of this step is gone.")
-    return stored
 
 
 async def stored_decision(connection: Connection, tenant_id: str, workflow_id: str, step_key: str) -> Decision | None:

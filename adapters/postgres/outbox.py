@@ -37,16 +37,17 @@ def event_of(data: EventData) -> NewEvent:
 
 async def insert_events(connection: Connection, tenant_id: str, events: Sequence[NewEvent], now: datetime | None = None) -> None:
     """Adds the events in order, in one statement; their time is `now`, or the transaction's."""
-    if not events:
-        return
-    await connection.execute(
-        _INSERT,
-        tenant_id,
+    if events:
+        await connection.execute(_INSERT, tenant_id, *event_columns(events), now)
+
+
+def event_columns(events: Sequence[NewEvent]) -> tuple[Sequence[str | None], ...]:
+    """Ids, topics, types, subjects, data as JSON and trace parents of events: one array a column."""
+    return (
         [event.event_id for event in events],
         [event.topic.value for event in events],
         [event.type.value for event in events],
         [event.subject for event in events],
         [pydantic_core.to_json(event.data).decode() for event in events],
         [event.traceparent for event in events],
-        now,
     )

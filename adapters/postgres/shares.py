@@ -24,14 +24,14 @@ class SharedTransactions:
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def of(self, tenant_id: str) -> AsyncGenerator[Connection]:
-        """A transaction of the tenant. Raises as `tenant_transaction`; DependencyUnavailable when no place gets free in 10 s."""
+    async def of(self, tenant_id: str, *, alone: str | None = None) -> AsyncGenerator[Connection]:
+        """A transaction as `tenant_transaction` makes it. DependencyUnavailable also when no place is free in ten seconds."""
         place = self._places.setdefault(tenant_id, asyncio.Semaphore(self._each))
         with mapped_errors():
             async with asyncio.timeout(ACQUIRE_SECONDS):
                 await place.acquire()
         try:
-            async with tenant_transaction(self._pool, tenant_id) as connection:
+            async with tenant_transaction(self._pool, tenant_id, alone=alone) as connection:
                 yield connection
         finally:
             place.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from adapters.postgres.connection import Pool, tenant_transaction
-from adapters.postgres.decisions import decision_events, insert_decision, stored_decision
+from adapters.postgres.decisions import decision_events, record_decision, stored_decision
 from adapters.postgres.outbox import event_of, insert_events
 from domain.decisions import Decision, GateRequest, Verdict
 from domain.errors import NotFound
@@ -16,10 +16,12 @@ from domain.slm import FINAL_SLM_STATUSES, SlmRequestInput, SlmStatus
 
 FINAL: Final = sorted(status.value for status in FINAL_SLM_STATUSES)
 
-_INSERT = """
-INSERT INTO slm_requests (tenant_id, request_id, workflow_id, run_id, client_id, subject, kind, role, pinned_model, lane, status,
-                          decision_id, input_sha256, forecast_tokens)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+_OPENED = """,
+opened AS (
+    INSERT INTO slm_requests (tenant_id, request_id, workflow_id, run_id, client_id, subject, kind, role, pinned_model, lane,
+                              status, decision_id, input_sha256, forecast_tokens)
+    SELECT tenant_id, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29::bigint FROM decided
+)
 """
 _MOVE = """
 UPDATE slm_requests SET status = $3, started_at = CASE WHEN $3 = 'running' THEN coalesce(started_at, now()) ELSE started_at END
@@ -55,42 +57,40 @@ class PostgresSlmRequests:
         forecast_tokens: int,
     ) -> Decision:
         """Records the decision and the request."""
-        tenant_id = request.actor.tenant_id
-        async with tenant_transaction(self._pool, tenant_id) as connection:
-            if stored := await insert_decision(connection, asked, decision, snapshot):
-                return stored
-            waits = decision.verdict is Verdict.ESCALATE
-            await connection.execute(
-                _INSERT,
-                tenant_id,
-                request.request_id,
-                asked.workflow_id,
-                run_id,
-                request.actor.client_id,
-                request.actor.subject,
-                request.kind.value,
-                request.role,
-                str(request.model) if request.model else None,
-                request.lane.name.lower(),
-                (SlmStatus.AWAITING_APPROVAL if waits else SlmStatus.PENDING).value,
-                decision.decision_id,
-                request.input.sha256,
-                forecast_tokens,
-            )
-            accepted = SlmRequestAccepted(
-                request_id=request.request_id,
-                workflow_id=asked.workflow_id,
-                kind=request.kind.value,
-                role=request.role,
-                lane=request.lane.name.lower(),
-                subject=request.actor.subject,
-                verdict=decision.verdict,
-                decision_id=decision.decision_id,
-                forecast_tokens=forecast_tokens,
-                input_sha256=request.input.sha256,
-            )
-            await insert_events(connection, tenant_id, [*decision_events(asked, decision, snapshot), event_of(accepted)])
-        return decision
+        waits = decision.verdict is Verdict.ESCALATE
+        accepted = SlmRequestAccepted(
+            request_id=request.request_id,
+            workflow_id=asked.workflow_id,
+            kind=request.kind.value,
+            role=request.role,
+            lane=request.lane.name.lower(),
+            subject=request.actor.subject,
+            verdict=decision.verdict,
+            decision_id=decision.decision_id,
+            forecast_tokens=forecast_tokens,
+            input_sha256=request.input.sha256,
+        )
+        return await record_decision(
+            self._pool,
+            asked,
+            decision,
+            snapshot,
+            [*decision_events(asked, decision, snapshot), event_of(accepted)],
+            _OPENED,
+            request.request_id,
+            asked.workflow_id,
+            run_id,
+            request.actor.client_id,
+            request.actor.subject,
+            request.kind.value,
+            request.role,
+            str(request.model) if request.model else None,
+            request.lane.name.lower(),
+            (SlmStatus.AWAITING_APPROVAL if waits else SlmStatus.PENDING).value,
+            decision.decision_id,
+            request.input.sha256,
+            forecast_tokens,
+        )
 
     async def move(self, tenant_id: str, request_id: str, status: SlmStatus) -> None:
         """Moves a request on that has not ended."""
@@ -99,11 +99,7 @@ class PostgresSlmRequests:
 
     async def review(self, asked: GateRequest, decision: Decision, snapshot: dict[str, Any]) -> Decision:
         """Records the decision on an answer."""
-        async with tenant_transaction(self._pool, asked.actor.tenant_id) as connection:
-            if stored := await insert_decision(connection, asked, decision, snapshot):
-                return stored
-            await insert_events(connection, asked.actor.tenant_id, decision_events(asked, decision, snapshot))
-        return decision
+        return await record_decision(self._pool, asked, decision, snapshot, decision_events(asked, decision, snapshot))
 
     async def close(
         self, tenant_id: str, request_id: str, status: SlmStatus, answer: SlmAnswer | None, error: TurnError | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from domain.decisions import Decision, GateRequest
-from domain.forecasts import PastCall
+from domain.forecasts import History
 from domain.models import SlmAnswer
 from domain.sessions import TurnError
 from domain.slm import SlmRequestInput, SlmStatus, SlmView
@@ -76,12 +76,12 @@ class SlmReads(Protocol):
 class Forecasts(Protocol):
     """What past calls teach about the next one, and what forecasts were wrong by."""
 
-    async def history(self, tenant_id: str, role: str) -> tuple[PastCall, ...]:
-        """The last completed calls of the role, newest first; some hundred at most."""
+    async def history(self, tenant_id: str, role: str) -> History:
+        """The last completed calls of the role, some dozens at most, and what the tenant's forecasts were wrong by."""
         ...
 
-    async def charge(self, tenant_id: str, forecast_tokens: int) -> int:
-        """What the next task is counted as (`domain.fairness.charge`), taking over what earlier forecasts were wrong by."""
+    async def charge(self, tenant_id: str, forecast_tokens: int, carried: int) -> int:
+        """What the next task is counted as (`domain.fairness.charge`): it takes over a part of `carried` that is still there."""
         ...
 
     async def carry(self, tenant_id: str, error_tokens: int) -> None:

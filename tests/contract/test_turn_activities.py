@@ -234,15 +234,16 @@ async def test_a_refusal_is_final(
 async def test_a_cancelled_call_beats_until_then_and_is_recorded(
     rows: SessionRows, vendor: FakeOpenAI, remote: OpenAICompatibleModel
 ) -> None:
-    turns, env, beats = Turns(rows, remote), environment(), list[tuple[object, ...]]()
-    env.on_heartbeat = lambda *details: beats.append(details)
+    turns, env, beaten = Turns(rows, remote), environment(), asyncio.Event()
+    env.on_heartbeat = lambda *_: beaten.set()
     with vendor.held():
         running = asyncio.create_task(turns.run(await turns.call("x"), env=env))
         await vendor.arrived()
+        async with asyncio.timeout(10):
+            await beaten.wait()
         env.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-    assert beats
     assert await turns.outcomes() == [(1, "cancelled")]
 
 
