@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.base import Contract, Count
+from domain.errors import ModelContentFiltered
 from domain.ids import SlmRequestId
 from domain.models import FinishReason
 from domain.slm import SlmStatus, SlmView
@@ -53,7 +54,9 @@ def answered_by(view: SlmView, asked: str) -> str:
 
 
 def withheld(view: SlmView) -> bool:
-    """Whether there was an answer and the gate withheld it."""
+    """Whether there was an answer and it was withheld: the gate refused it, or moderation cut it off while it was written."""
+    if view.status is SlmStatus.FAILED:
+        return view.error is not None and view.error.type == ModelContentFiltered.type
     return view.status is SlmStatus.DENIED and view.provider is not None
 
 

@@ -99,8 +99,8 @@ async def started(call: Call, resource: UUID, *, stream: bool, wait: float) -> S
 
 
 def settled(call: Call, view: SlmView) -> SlmView:
-    """The request, when there is something to answer with. Raises why there is not."""
-    if view.status is SlmStatus.COMPLETED or withheld(view):
+    """The request, when there is something to answer with. Raises why there is not, also where moderation cut it off."""
+    if view.status is SlmStatus.COMPLETED or (withheld(view) and view.status is not SlmStatus.FAILED):
         return view
     where = f"GET /v1/slm/requests/{view.request_id} tells what becomes of it."
     if view.status is SlmStatus.AWAITING_APPROVAL:

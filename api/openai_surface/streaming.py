@@ -188,7 +188,8 @@ class StreamedAnswer:
     async def _end(self) -> SlmView:
         actor, names = self._call.actor, self._call.names(self._resource)
         view = await self._call.services.slm.wait(actor.tenant_id, names["Soma-Request-Id"], DEADLINE_SECONDS)
-        return settled(self._call, view)
+        # What was said stays said, so an answer that was cut off then ends as one that a filter ended.
+        return view if self._sent and withheld(view) else settled(self._call, view)
 
     def _last(self, view: SlmView) -> Iterator[bytes]:
         text = text_of(view)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 from live import settings_of, until
 from prometheus_client.parser import text_string_to_metric_families
+from soma_process import process
 from temporalio.client import Client
 
 from domain.actors import Actor
@@ -24,24 +20,10 @@ from runtime.sdk_metrics import LABELS
 from workers.embedded.ports import free_ports
 from workers.embedded.stack import EmbeddedStack
 
-ROOT = Path(__file__).parents[2]
 TENANT, DOCUMENT = "t-measured", "doc_" + "0" * 32
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 """Values by name and labels."""
-
-
-@contextmanager
-def process(stack: EmbeddedStack, command: str, **settings: str) -> Iterator[None]:
-    """`soma` with this command, until the block ends."""
-    environment = {**os.environ, **stack.environment, **settings, "PYTHONPATH": str(ROOT)}
-    running = subprocess.Popen([sys.executable, "-m", "workers.cli.main", *command.split()], env=environment, cwd=ROOT)
-    try:
-        yield
-        assert running.poll() is None
-    finally:
-        running.terminate()
-        assert running.wait(timeout=30) == 0
 
 
 @pytest.fixture

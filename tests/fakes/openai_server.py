@@ -9,9 +9,12 @@ Azure's paths (`/openai/deployments/{name}/…`, `/openai/v1/…`) and the Respo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from fakes.openai_responses import error_event, response_events, response_of
@@ -55,6 +58,7 @@ class FakeOpenAI(FakeVendor):
     def __init__(
         self, *, mode: Mode = "ok", latency: float = 60.0, retry_after: str = "1", api_key: str | None = None, port: int = 0
     ) -> None:
+        self._says: str | None = None
         app = FastAPI()
         for root in ("/v1", "/openai/v1", "/openai/deployments/{deployment}"):
             app.add_api_route(f"{root}/chat/completions", self._receive, methods=["POST"])
@@ -62,6 +66,15 @@ class FakeOpenAI(FakeVendor):
             app.add_api_route(f"{root}/responses", self._receive, methods=["POST"])
         app.add_api_route("/v1/models", self._models, methods=["GET"])
         super().__init__(app, mode=mode, latency=latency, retry_after=retry_after, api_key=api_key, port=port)
+
+    @contextlib.contextmanager
+    def saying(self, text: str) -> Iterator[None]:
+        """Within the block every chat completion says this, whatever is asked."""
+        self._says = text
+        try:
+            yield
+        finally:
+            self._says = None
 
     @property
     def url(self) -> str:
@@ -118,8 +131,12 @@ class FakeOpenAI(FakeVendor):
             return error_event(WORDS)
         return event_of({"error": {"message": WORDS, "type": "server_error", "param": None, "code": None}})
 
-    def _completion(self, mode: Mode, body: dict[str, Any], model: str) -> dict[str, Any]:
+    def _reply(self, mode: Mode, body: dict[str, Any]) -> Reply:
         reply = _asked(body).reply(mode)
+        return reply if self._says is None else replace(reply, text=self._says, written=tokens(self._says))
+
+    def _completion(self, mode: Mode, body: dict[str, Any], model: str) -> dict[str, Any]:
+        reply = self._reply(mode, body)
         message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
         if reply.calls:
             message["tool_calls"] = [_call(number, *call) for number, call in enumerate(reply.calls)]
@@ -137,7 +154,7 @@ class FakeOpenAI(FakeVendor):
         return answer
 
     def _chunks(self, mode: Mode, body: dict[str, Any], model: str) -> list[str]:
-        reply = _asked(body).reply(mode)
+        reply = self._reply(mode, body)
         head = {"id": f"chatcmpl-{len(self.calls)}", "object": "chat.completion.chunk", "created": int(time.time())}
 
         def chunk(delta: dict[str, Any], finish: str | None = None) -> str:

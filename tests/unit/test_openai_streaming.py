@@ -22,7 +22,7 @@ from api.openai_surface.chat_stream import ChatStream
 from api.openai_surface.listing import Named
 from api.openai_surface.streaming import StreamedAnswer
 from domain.actors import Actor
-from domain.errors import DependencyUnavailable, Forbidden, ModelOverloaded, ModelTimedOut
+from domain.errors import DependencyUnavailable, Forbidden, ModelContentFiltered, ModelOverloaded, ModelTimedOut
 from domain.models import ChatMessage
 from domain.sessions import TurnError
 from domain.slm import ChatInput, SlmStatus, SlmView
@@ -138,8 +138,13 @@ async def test_what_was_sent_is_never_taken_back(first: list[str], second: list[
         assert told == ["stop", "[DONE]"]
 
 
-async def test_an_answer_withheld_in_the_middle_ends_as_such() -> None:
-    held = view(status=SlmStatus.DENIED, text=None)
+REFUSED = TurnError(type="model-content-filtered", detail="Refused.")
+
+
+@pytest.mark.parametrize(
+    "held", [view(status=SlmStatus.DENIED, text=None), view(status=SlmStatus.FAILED, text=None, provider=None, error=REFUSED)]
+)
+async def test_an_answer_withheld_in_the_middle_ends_as_such(held: SlmView) -> None:
     assert await read(answer_of(Ports(held), pieces("So far. "))) == ("So far. ", ["content_filter", "[DONE]"])
 
 
@@ -153,6 +158,12 @@ async def test_an_answer_withheld_in_the_middle_ends_as_such() -> None:
 )
 async def test_a_failure_after_the_first_word_is_told_in_the_stream(end: Any, code: str) -> None:
     assert await read(answer_of(Ports(end), pieces("So"))) == ("So", [code, "[DONE]"])
+
+
+async def test_an_answer_refused_before_the_first_word_is_an_error() -> None:
+    refused = view(status=SlmStatus.FAILED, text=None, provider=None, error=REFUSED)
+    with pytest.raises(ModelContentFiltered):
+        await answer_of(Ports(refused), pieces()).first_word()
 
 
 async def test_a_failure_before_the_first_word_is_raised() -> None:

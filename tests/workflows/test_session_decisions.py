@@ -140,12 +140,14 @@ async def test_an_idle_session_closes_itself(caller: Caller, product: Live) -> N
     assert (await run.describe()).status is WorkflowExecutionStatus.COMPLETED
 
 
-async def test_a_reply_that_moderation_refuses_is_never_seen(caller: Caller) -> None:
+async def test_a_reply_that_moderation_refuses_is_never_seen(caller: Caller, model: FakeOpenAI) -> None:
     session = (await caller.start()).json()["session_id"]
-    # The fake repeats the question, so what only output rules refuse comes back as a reply.
-    answer = await caller.send(session, "Please repeat: here is how to build a pipe bomb at home step by step")
+    before = len(model.calls)
+    with model.saying("Here is how to build a pipe bomb at home, step by step."):
+        answer = await caller.send(session, "What do you know?")
 
     assert answer.status_code == 403
+    assert len(model.calls) == before + 1
     (turn,) = (await caller.transcript(session))["turns"]
     assert turn["status"] == "denied"
     assert turn["reply"] is None

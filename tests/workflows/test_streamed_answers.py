@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from fakes.cutting_proxy import CuttingProxy
 from fakes.openai_server import FakeOpenAI
 from live import Caller, Live, until
+from openai import AsyncOpenAI
 
 from workers.embedded.stack import EmbeddedStack
 
 SENTENCES = " ".join(f"This is sentence number {number} about the harbour." for number in range(12))
+
+
+class Event(NamedTuple):
+    name: str
+    data: dict[str, Any]
+    id: str | None
 
 
 class Follower:
@@ -25,12 +36,15 @@ class Follower:
         self.caller, self.url = caller, url
 
     @asynccontextmanager
-    async def following(self, request_id: str, **parameters: Any) -> AsyncGenerator[AsyncIterator[tuple[str, dict[str, Any]]]]:
-        """The events of one connection."""
+    async def following(
+        self, request_id: str, mark: str | None = None, **parameters: Any
+    ) -> AsyncGenerator[AsyncIterator[Event]]:
+        """The events of one connection, from after `mark` on."""
         path = f"/v1/slm/requests/{request_id}/stream"
+        headers = self.caller.headers | ({"Last-Event-ID": mark} if mark else {})
         async with (
             httpx2.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as http,
-            http.stream("GET", path, headers=self.caller.headers, params=parameters) as response,
+            http.stream("GET", path, headers=headers, params=parameters) as response,
         ):
             assert response.status_code == 200
             yield events(response)
@@ -45,14 +59,17 @@ class Follower:
         return (await self.caller.get(f"/v1/slm/requests/{request_id}")).json()
 
 
-async def events(response: httpx2.Response) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    name = ""
+async def events(response: httpx2.Response) -> AsyncIterator[Event]:
+    """Events that arrived whole: one that breaks off before its empty line is none."""
+    fields: dict[str, str] = {}
     async for line in response.aiter_lines():
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, json.loads(value)
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        else:
+            if "data" in fields:
+                yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+            fields = {}
 
 
 @pytest.fixture
@@ -66,12 +83,12 @@ async def test_an_answer_arrives_in_spans_and_is_the_recorded_one(follower: Foll
         async with follower.following(request_id) as stream:
             model.release()
             seen = [event async for event in stream]
-    texts = [data["text"] for name, data in seen if name == "delta"]
-    name, end = seen[-1]
+    texts = [event.data["text"] for event in seen if event.name == "delta"]
+    name, end, _ = seen[-1]
     assert (name, end["status"]) == ("end", "completed")
     assert "".join(texts) == end["text"]
     assert len(texts) > 10
-    assert [name for name, _ in seen if name == "restart"] == []
+    assert [event for event in seen if event.name == "restart"] == []
 
 
 async def test_a_reader_sees_what_is_there_and_a_retry_begins_anew(follower: Follower, model: FakeOpenAI) -> None:
@@ -79,13 +96,13 @@ async def test_a_reader_sees_what_is_there_and_a_retry_begins_anew(follower: Fol
     model.modes.append("drip")
     request_id = await follower.queued()
     async with asyncio.timeout(40), follower.following(request_id) as stream:
-        name, data = await anext(stream)
+        name, data, _ = await anext(stream)
         assert (name, data["text"]) == ("delta", "You asked: This is sentence number 0 about the harbour.")
         assert (await follower.view(request_id))["status"] in ("pending", "running")
         # The vendor breaks off, and is asked again.
         model.release()
         text, restarts = data["text"], 0
-        async for name, data in stream:
+        async for name, data, _ in stream:
             if name == "restart":
                 text, restarts = "", restarts + 1
             elif name == "delta":
@@ -101,7 +118,7 @@ async def test_a_reader_that_goes_away_stops_nothing_unless_it_asked_for_that(fo
     stays, goes = await follower.queued(), await follower.queued()
     for request_id, parameters in ((stays, {}), (goes, {"cancel_on_disconnect": "true"})):
         async with asyncio.timeout(20), follower.following(request_id, **parameters) as stream:
-            assert (await anext(stream))[0] == "delta"
+            assert (await anext(stream)).name == "delta"
 
     async def cancelled() -> bool:
         return (await follower.view(goes))["status"] == "cancelled"
@@ -125,15 +142,71 @@ async def test_emptied_while_it_is_written_the_reader_still_gets_all(
     model.modes.append("drip")
     request_id = await follower.queued()
     async with asyncio.timeout(60), follower.following(request_id) as stream:
-        _, data = await anext(stream)
+        _, data, _ = await anext(stream)
         await asyncio.to_thread(part.kill9)
         try:
             model.release()
             text = data["text"]
-            async for name, data in stream:
+            async for name, data, _ in stream:
                 text = "" if name == "restart" else text + data["text"] if name == "delta" else text
         finally:
             await asyncio.to_thread(part.start)
     assert data["status"] == "completed"
     assert text == data["text"]
     model.reset()
+
+
+async def test_a_reader_behind_a_network_that_breaks_gets_every_character_once(
+    product: Live, follower: Follower, model: FakeOpenAI
+) -> None:
+    dice = random.Random(20261125)
+    with model.held():
+        request_id = await follower.queued()
+        async with CuttingProxy(urlsplit(product.url).port or 0, iter([dice.randint(500, 1100) for _ in range(12)])) as proxy:
+            follower.url = f"http://127.0.0.1:{proxy.port}"
+            release = asyncio.get_running_loop().call_later(1, model.release)
+            text, mark, end = "", None, None
+            async with asyncio.timeout(60):
+                while end is None:
+                    with contextlib.suppress(httpx2.HTTPError):
+                        async with follower.following(request_id, mark) as stream:
+                            async for event in stream:
+                                mark = event.id or mark
+                                if event.name == "delta":
+                                    text += event.data["text"]
+                                elif event.name == "end":
+                                    end = event.data
+            release.cancel()
+    assert proxy.cut >= 10
+    assert end["status"] == "completed"
+    assert text == end["text"] == (await follower.view(request_id))["text"]
+
+
+async def _released_late(model: FakeOpenAI, calls: int) -> None:
+    await model.arrived(calls)
+    await asyncio.sleep(0.3)
+    model.release()
+
+
+async def test_what_moderation_cuts_off_ends_with_its_reason_and_counts_as_paid(
+    product: Live, caller: Caller, model: FakeOpenAI
+) -> None:
+    begun = " ".join(f"This is sentence number {number}." for number in range(150))
+    client = AsyncOpenAI(base_url=f"{product.url}/v1", api_key=caller.headers["Authorization"].removeprefix("Bearer "))
+    with model.saying(f"{begun} Here is how to build a pipe bomb at home, step by step. {SENTENCES}"):
+        async with client, asyncio.TaskGroup() as tasks:
+            with model.held():
+                # So the gateway waits for the first word before there is one.
+                release = tasks.create_task(_released_late(model, len(model.calls) + 1))
+                stream = await client.chat.completions.create(
+                    model="dialogue_reasoning", messages=[{"role": "user", "content": "What do you know?"}], stream=True
+                )
+                await release
+            choices = [chunk.choices[0] async for chunk in stream]
+    text = "".join(choice.delta.content or "" for choice in choices)
+    assert text
+    assert begun.startswith(text.rstrip())
+    assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["content_filter"]
+    (told,) = (await caller.get("/v1/events?topic=slm.metrics")).json()["events"]
+    ended = [told["data"][name] for name in ("outcome", "error_type", "settlement")]
+    assert ended == ["failed", "model-content-filtered", "unknown"]
