@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from workers.embedded.stack import EmbeddedStack
 
 # Whatever worker a test starts runs its workflows in the sandbox.
 os.environ["WORKFLOW_SANDBOX"] = "true"
+# A shell lets what it runs in the background ignore SIGINT, which the processes of tests would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
