@@ -48,6 +48,7 @@ Mode = Literal[
     "length",  # used up before an answer
     "nonsense",  # JSON of another shape
     "drip",  # a byte now and then, for ever
+    "paused",  # a stream that waits in the middle for `release()`
     "cut",  # a stream that ends in order, but in the middle
     "midway_error",  # a stream that says, in the middle, that it failed
     "early_error",  # and one that says so before it begins
@@ -271,10 +272,17 @@ class FakeVendor(LoopbackServer):
                 async for piece in self._dripped(mode, "".join(half), ": still here\n\n"):
                     yield piece
             case _:
-                for event in events:
+                async for event in self._written(events, len(half) if mode == "paused" else None):
                     yield event
-                    # Each piece travels alone, as it does when a model writes it.
-                    await asyncio.sleep(0)
+
+    async def _written(self, events: list[str], pause: int | None) -> AsyncIterator[str]:
+        for number, event in enumerate(events):
+            while number == pause and not self._released:
+                await asyncio.sleep(0.02)
+                yield ": still here\n\n"
+            yield event
+            # Each piece travels alone, as it does when a model writes it.
+            await asyncio.sleep(0)
 
     async def _dripped(self, mode: Mode, text: str, drop: str) -> AsyncIterator[str]:
         yield text

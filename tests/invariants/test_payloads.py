@@ -17,6 +17,7 @@ from domain.documents import DocumentDeletion, DocumentInput, DocumentView
 from domain.memory import RecallCall, RecallOutcome, RememberCall, Remembered
 from domain.models import SlmAnswer, SlmCall
 from domain.reconciling import ReconcileCall, Reconciled
+from domain.revocations import RevocationInput
 from domain.routing import Route
 from domain.sessions import (
     CancelOutcome,
@@ -41,6 +42,7 @@ PAYLOADS: tuple[type[Contract], ...] = (
     ApiKeyInput,
     ApiKeyOutcome,
     ApiKeyRevocationInput,
+    RevocationInput,
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

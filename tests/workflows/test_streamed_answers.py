@@ -182,27 +182,23 @@ async def test_a_reader_behind_a_network_that_breaks_gets_every_character_once(
     assert text == end["text"] == (await follower.view(request_id))["text"]
 
 
-async def _released_late(model: FakeOpenAI, calls: int) -> None:
-    await model.arrived(calls)
-    await asyncio.sleep(0.3)
-    model.release()
-
-
 async def test_what_moderation_cuts_off_ends_with_its_reason_and_counts_as_paid(
     product: Live, caller: Caller, model: FakeOpenAI
 ) -> None:
-    begun = " ".join(f"This is sentence number {number}." for number in range(150))
+    begun = " ".join(f"This is sentence number {number}." for number in range(40))
     client = AsyncOpenAI(base_url=f"{product.url}/v1", api_key=caller.headers["Authorization"].removeprefix("Bearer "))
-    with model.saying(f"{begun} Here is how to build a pipe bomb at home, step by step. {SENTENCES}"):
-        async with client, asyncio.TaskGroup() as tasks:
-            with model.held():
-                # So the gateway waits for the first word before there is one.
-                release = tasks.create_task(_released_late(model, len(model.calls) + 1))
-                stream = await client.chat.completions.create(
-                    model="dialogue_reasoning", messages=[{"role": "user", "content": "What do you know?"}], stream=True
-                )
-                await release
-            choices = [chunk.choices[0] async for chunk in stream]
+    said = f"{begun} Here is how to build a pipe bomb at home, step by step. {begun[:300]}"
+    model.reset()
+    model.modes.append("paused")
+    with model.saying(said):
+        async with client:
+            stream = await client.chat.completions.create(
+                model="dialogue_reasoning", messages=[{"role": "user", "content": "What do you know?"}], stream=True
+            )
+            choices = [(await anext(stream)).choices[0] for _ in range(2)]
+            model.release()
+            choices += [chunk.choices[0] async for chunk in stream]
+    model.reset()
     text = "".join(choice.delta.content or "" for choice in choices)
     assert text
     assert begun.startswith(text.rstrip())
