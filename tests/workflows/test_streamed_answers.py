@@ -134,28 +134,6 @@ async def test_a_reader_that_goes_away_stops_nothing_unless_it_asked_for_that(fo
     model.reset()
 
 
-async def test_emptied_while_it_is_written_the_reader_still_gets_all(
-    follower: Follower, model: FakeOpenAI, stack: EmbeddedStack
-) -> None:
-    """Valkey is killed in mid-stream: what it held is gone, and the attempt that goes on finds nobody to carry it."""
-    part = stack.part("valkey")
-    model.modes.append("drip")
-    request_id = await follower.queued()
-    async with asyncio.timeout(60), follower.following(request_id) as stream:
-        _, data, _ = await anext(stream)
-        await asyncio.to_thread(part.kill9)
-        try:
-            model.release()
-            text = data["text"]
-            async for name, data, _ in stream:
-                text = "" if name == "restart" else text + data["text"] if name == "delta" else text
-        finally:
-            await asyncio.to_thread(part.start)
-    assert data["status"] == "completed"
-    assert text == data["text"]
-    model.reset()
-
-
 async def test_a_reader_behind_a_network_that_breaks_gets_every_character_once(
     product: Live, follower: Follower, model: FakeOpenAI
 ) -> None:
@@ -206,3 +184,28 @@ async def test_what_moderation_cuts_off_ends_with_its_reason_and_counts_as_paid(
     (told,) = (await caller.get("/v1/events?topic=slm.metrics")).json()["events"]
     ended = [told["data"][name] for name in ("outcome", "error_type", "settlement")]
     assert ended == ["failed", "model-content-filtered", "unknown"]
+
+
+async def test_emptied_while_it_is_written_the_reader_still_gets_all(
+    follower: Follower, model: FakeOpenAI, stack: EmbeddedStack
+) -> None:
+    """Valkey is killed in mid-stream: what it held is gone, and the attempt that goes on finds nobody to carry it.
+
+    The last test here: for a moment after this, answers are carried by nobody and come when they are whole.
+    """
+    part = stack.part("valkey")
+    model.modes.append("drip")
+    request_id = await follower.queued()
+    async with asyncio.timeout(60), follower.following(request_id) as stream:
+        _, data, _ = await anext(stream)
+        await asyncio.to_thread(part.kill9)
+        try:
+            model.release()
+            text = data["text"]
+            async for name, data, _ in stream:
+                text = "" if name == "restart" else text + data["text"] if name == "delta" else text
+        finally:
+            await asyncio.to_thread(part.start)
+    assert data["status"] == "completed"
+    assert text == data["text"]
+    model.reset()
