@@ -43,7 +43,7 @@ bench: $(VENV)/.dev ## Measure, and write docs/performance.md
 	@$(BIN)/python -m benchmarks.slm
 
 drills: $(VENV)/.dev ## Longer chaos drills; DRILL=full runs them at full length
-	@DRILL=$(or $(DRILL),small) $(BIN)/pytest tests/chaos -m drill -p no:cacheprovider
+	@DRILL=$(or $(DRILL),small) $(BIN)/pytest tests/chaos tests/contract/test_ledger_under_kills.py -m drill -p no:cacheprovider
 
 test-real: $(VENV)/.dev ## Tests against servers that are neither on PyPI nor in Debian
 	@$(BIN)/pytest tests/real -m real

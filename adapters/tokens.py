@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,7 +21,6 @@ from joserfc.errors import JoseError
 from joserfc.jwa import JWS_ALGORITHMS, JWSAlgModel
 from joserfc.jwk import KeySet, OKPKey
 from joserfc.jws import JWSRegistry
-from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from domain.actors import Actor
@@ -201,8 +201,9 @@ def _actor(claims: dict[str, Any]) -> Actor:
             constitution_hash=claims.get("constitution_hash"),
             session_id=claims.get("session_id"),
             key_id=claims.get("key_id"),
+            issued_at=datetime.fromtimestamp(claims["iat"], UTC),
         )
-    except (KeyError, AttributeError, ValidationError):
+    except (KeyError, AttributeError, ValueError, OverflowError, OSError):
         raise _invalid("lacks a claim or has a malformed one") from None
 
 

@@ -41,13 +41,15 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.BUDGET_WRITE: "Set budgets and review overruns",
     Scope.KEY_READ: "Read API keys",
     Scope.KEY_WRITE: "Make and revoke API keys",
+    Scope.REVOCATION_READ: "Read revocations",
+    Scope.REVOCATION_WRITE: "Revoke tokens",
     Scope.POLICY_READ: "Read decisions",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
 }
 
 _TOKEN_LEEWAY_SECONDS: Final = 10
-_FALLEN: Final = "The client of this token was disabled or lost a scope, or its API key ended; get a new token."
+_FALLEN: Final = "This token was revoked, its client disabled or left with fewer scopes, or its API key ended; get a new one."
 _NO_KEY: Final = "This API key does not hold: unknown, expired or revoked; make a new one with POST /v1/api-keys."
 
 
@@ -145,6 +147,7 @@ async def _of_api_key(request: Request, services: Services, key: str) -> Actor:
         scopes=found.scopes,
         jti=found.key_id,
         key_id=found.key_id,
+        issued_at=found.created_at,
     )
 
 

@@ -22,6 +22,7 @@ from domain.ports.idempotency import Claims
 from domain.ports.identity import ClientDirectory, Standing, Tokens
 from domain.ports.models import Prices, TokenReads
 from domain.ports.rate_limits import RateLimiter
+from domain.ports.revocations import RevocationReads
 from domain.ports.sessions import SessionReads
 from domain.ports.slm import Forecasts, SlmReads
 from runtime.metrics import HttpMetrics
@@ -58,6 +59,7 @@ class Services:
     standing: Standing
     api_keys: ApiKeyReads
     api_key_directory: ApiKeyDirectory
+    revocations: RevocationReads
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

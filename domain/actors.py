@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from domain.base import Contract, TenantId
+from domain.base import Contract, TenantId, UtcTime
 from domain.ids import ApiKeyId, SessionId
 
 
 class Actor(Contract):
     """Verified claims (RFC 9068), or what an API key stands for. `act` is the delegation chain of RFC 8693, nearest actor
     first. `session_id` binds a capability token to one session: it opens nothing else. `key_id` is the API key that was
-    used, also of a capability token that was made for it: the authority ends with the key."""
+    used, also of a capability token that was made for it: the authority ends with the key. `issued_at` is when the token was
+    issued, or the key made: a revocation refuses what is older."""
 
     tenant_id: TenantId
     subject: str = Field(max_length=200)
@@ -22,3 +23,4 @@ class Actor(Contract):
     constitution_hash: str | None = None
     session_id: SessionId | None = None
     key_id: ApiKeyId | None = None
+    issued_at: UtcTime | None = None

@@ -13,9 +13,10 @@ from domain.budgets import BudgetScope
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, Verdict
 from domain.events import NewEvent
-from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, SessionId, SlmRequestId, TurnId
+from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, RevocationId, SessionId, SlmRequestId, TurnId
 from domain.models import CallRecord
 from domain.names import EventType, Topic
+from domain.revocations import RevocationKind
 from domain.sessions import SessionStatus, Usage
 
 
@@ -343,6 +344,23 @@ class ApiKeyRevoked(OfApiKey):
     event_type: ClassVar[EventType] = EventType.API_KEY_REVOKED
 
 
+class RevocationCreated(EventData):
+    """Tokens are refused from now on: those that `kind` and `value` name and that were issued at `before` or earlier."""
+
+    event_type: ClassVar[EventType] = EventType.REVOCATION_CREATED
+    topic: ClassVar[Topic] = Topic.IDENTITY_EVENTS
+
+    revocation_id: RevocationId
+    kind: RevocationKind
+    value: str | None
+    before: UtcTime
+    subject: str
+
+    @property
+    def about(self) -> str:
+        return self.revocation_id
+
+
 class SlmCallRecorded(CallRecord, EventData):
     """One attempt at a model call, as it ended. Its subject is the session or the model request it belongs to."""
 
@@ -458,6 +476,7 @@ EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
         ModelReviewed,
         ApiKeyCreated,
         ApiKeyRevoked,
+        RevocationCreated,
         DecisionRecorded,
         DecisionResolved,
         ContentFlagged,

@@ -31,6 +31,7 @@ class Prefix(StrEnum):
     SLM_REQUEST = "slm"
     BUDGET = "bud"
     API_KEY = "key"
+    REVOCATION = "rvk"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
@@ -39,6 +40,7 @@ DocumentId = Annotated[str, StringConstraints(pattern=r"^doc_[0-9a-f]{32}$")]
 SlmRequestId = Annotated[str, StringConstraints(pattern=r"^slm_[0-9a-f]{32}$")]
 BudgetId = Annotated[str, StringConstraints(pattern=r"^bud_[0-9a-f]{32}$")]
 ApiKeyId = Annotated[str, StringConstraints(pattern=r"^key_[0-9a-f]{32}$")]
+RevocationId = Annotated[str, StringConstraints(pattern=r"^rvk_[0-9a-f]{32}$")]
 DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
 
 

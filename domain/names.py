@@ -85,6 +85,7 @@ class EventType(StrEnum):
     MODEL_REVIEWED = f"{EVENT_PREFIX}.model.reviewed.v1"
     API_KEY_CREATED = f"{EVENT_PREFIX}.api_key.created.v1"
     API_KEY_REVOKED = f"{EVENT_PREFIX}.api_key.revoked.v1"
+    REVOCATION_CREATED = f"{EVENT_PREFIX}.revocation.created.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
@@ -107,6 +108,7 @@ class Feature(StrEnum):
     LEDGER_RECONCILE = "ledger-reconcile"
     API_KEY = "api-key"
     API_KEY_REVOCATION = "api-key-revocation"
+    REVOCATION = "revocation"
 
 
 class WorkflowName(StrEnum):
@@ -122,6 +124,7 @@ class WorkflowName(StrEnum):
     LEDGER_RECONCILE = "ledger.reconcile"
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
+    REVOCATION_CREATE = "revocation.create"
 
 
 class UpdateName(StrEnum):
@@ -160,6 +163,7 @@ class ActivityName(StrEnum):
     LEDGER_RECONCILE = "ledger.reconcile"
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
+    REVOCATION_CREATE = "revocation.create"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -180,6 +184,8 @@ class Scope(StrEnum):
     BUDGET_WRITE = "budget:write"
     KEY_READ = "key:read"
     KEY_WRITE = "key:write"
+    REVOCATION_READ = "revocation:read"
+    REVOCATION_WRITE = "revocation:write"
     POLICY_READ = "policy:read"
     POLICY_APPROVE = "policy:approve"
     CODEC_DECODE = "codec:decode"

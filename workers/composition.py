@@ -16,6 +16,7 @@ from activities.budgets import BudgetActivities
 from activities.documents import DocumentActivities
 from activities.gate import Gate
 from activities.memory import MemoryActivities
+from activities.revocations import RevocationActivities
 from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
@@ -37,6 +38,7 @@ from adapters.postgres.identity import PostgresClientDirectory, PostgresStanding
 from adapters.postgres.lost_calls import PostgresLedger
 from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
+from adapters.postgres.revocations import PostgresRevocations
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.slm_reads import PostgresSlmReads
@@ -70,6 +72,7 @@ class Activities:
     memory: MemoryActivities
     documents: DocumentActivities
     api_keys: ApiKeyActivities
+    revocations: RevocationActivities
     budgets: BudgetActivities
 
 
@@ -165,6 +168,7 @@ async def compose_worker(
             memory=MemoryActivities(memory=_memory(settings, pool, exits), blobs=blobs),
             documents=DocumentActivities(extractor=PlainTextExtractor(), blobs=blobs, documents=documents),
             api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
+            revocations=RevocationActivities(PostgresRevocations(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -205,6 +209,7 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             clients=PostgresClientDirectory(token_pool),
             standing=PostgresStanding(base.pool),
             api_keys=PostgresApiKeys(base.pool),
+            revocations=PostgresRevocations(base.pool),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

@@ -26,6 +26,7 @@ from workers.search_attributes import ensure_search_attributes
 from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
 from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
+from workflows.revocations import RevocationCreateWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
 
@@ -48,6 +49,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             DocumentDeleteWorkflow,
             ApiKeyCreateWorkflow,
             ApiKeyRevokeWorkflow,
+            RevocationCreateWorkflow,
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -81,6 +83,7 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             documents.delete,
             parts.api_keys.create,
             parts.api_keys.revoke,
+            parts.revocations.revoke,
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

@@ -41,7 +41,7 @@ _SELECT: Final = " ".join(("SELECT", _COLUMNS, "FROM api_keys WHERE tenant_id = 
 _GET: Final = f"{_SELECT} AND key_id = $2"
 _PAGE: Final = f"{_SELECT} AND ($2::text IS NULL OR key_id < $2) ORDER BY key_id DESC LIMIT $3"
 _FIND: Final = """
-SELECT key_id, tenant_id, client_id, secret_sha256 AS key_sha256, scopes,
+SELECT key_id, tenant_id, client_id, secret_sha256 AS key_sha256, scopes, created_at,
        revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp()) AS stands
 FROM api_keys WHERE secret_sha256 = $1
 """

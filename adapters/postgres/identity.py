@@ -10,7 +10,8 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from adapters.postgres.connection import Pool, plain_transaction, tenant_select, tenant_transaction
 from domain.actors import Actor
@@ -18,10 +19,15 @@ from domain.api_keys import key_of
 from domain.base import Contract
 from domain.names import Scope
 from domain.ports.identity import ClientRecord
+from domain.revocations import refuses
 
 _MAX_REMEMBERED: Final = 10_000
 _STANDING: Final = """
-SELECT scopes FROM clients c WHERE tenant_id = tenant.tenant_id AND client_id = $2 AND disabled_at IS NULL
+SELECT scopes,
+    (SELECT max(before) FROM revocations r WHERE r.tenant_id = c.tenant_id AND (r.kind = 'all'
+        OR (r.kind = 'client' AND r.value = $2) OR (r.kind = 'subject' AND r.value = ANY ($4::text[])))) AS revoked_before,
+    EXISTS (SELECT FROM revocations r WHERE r.tenant_id = c.tenant_id AND r.kind = 'jti' AND r.value = $5) AS revoked
+FROM clients c WHERE tenant_id = tenant.tenant_id AND client_id = $2 AND disabled_at IS NULL
   AND ($3::text IS NULL OR EXISTS (
       SELECT FROM api_keys k WHERE k.tenant_id = c.tenant_id AND k.key_id = $3 AND k.client_id = c.client_id
         AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())))
@@ -61,35 +67,44 @@ class PostgresClientDirectory:
         )
 
 
+class _Known(NamedTuple):
+    """What the rows say of a token or key. No scopes at all: its client or key has ended."""
+
+    until: float
+    scopes: frozenset[str]
+    revoked_before: datetime | None = None
+
+
 class PostgresStanding:
-    """Implements `Standing`. An answer is remembered for a second at most, so a disabled client or a revoked key is out
-    within that."""
+    """Implements `Standing`. An answer is remembered for a second at most, so a disabled client, a revoked key or a revoked
+    token is out within that."""
 
     def __init__(self, pool: Pool, memory_seconds: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         """`pool` belongs to the application's role; `memory_seconds` 0 asks every time."""
         self._pool = pool
         self._memory = memory_seconds
         self._clock = clock
-        self._known: dict[tuple[str, str, str | None], tuple[float, frozenset[str]]] = {}
+        self._known: dict[tuple[object, ...], _Known] = {}
 
     async def stands(self, actor: Actor) -> bool:
-        """False once the client is disabled or gone, or no longer has the scopes, or its API key no longer stands. Raises
-        DependencyUnavailable."""
-        key = (actor.tenant_id, actor.client_id, key_of(actor))
+        """False once the token was revoked, the client is disabled or gone, or no longer has the scopes, or its API key no
+        longer stands. Raises DependencyUnavailable."""
+        key = (actor.tenant_id, actor.client_id, key_of(actor), actor.subject, actor.act, actor.jti)
         known = self._known.get(key)
-        if known is None or known[0] <= self._clock():
+        if known is None or known.until <= self._clock():
             # The time before asking: what is true now may have changed when the answer arrives.
-            until = self._clock() + self._memory
-            known = (until, await self._scopes(*key))
+            known = await self._asked(actor, self._clock() + self._memory)
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = known
-        return bool(known[1]) and known[1].issuperset(actor.scopes)
+        return bool(known.scopes) and known.scopes.issuperset(actor.scopes) and not refuses(known.revoked_before, actor)
 
-    async def _scopes(self, tenant_id: str, client_id: str, key_id: str | None) -> frozenset[str]:
-        """None at all for a client that is gone or disabled, or a key that is."""
-        rows = await tenant_select(self._pool, tenant_id, _STANDING, client_id, key_id)
-        return frozenset(rows[0]["scopes"]) if rows else frozenset()
+    async def _asked(self, actor: Actor, until: float) -> _Known:
+        subjects = [actor.subject, *actor.act]
+        rows = await tenant_select(self._pool, actor.tenant_id, _STANDING, actor.client_id, key_of(actor), subjects, actor.jti)
+        if not rows or rows[0]["revoked"]:
+            return _Known(until, frozenset())
+        return _Known(until, frozenset(rows[0]["scopes"]), rows[0]["revoked_before"])
 
 
 async def ensure_tenant(pool: Pool, tenant_id: str, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput, ApiKeyView
-from domain.base import Contract
+from domain.base import Contract, UtcTime
 
 
 class ApiKeyRecord(Contract):
@@ -16,6 +16,7 @@ class ApiKeyRecord(Contract):
     client_id: str
     key_sha256: str
     scopes: tuple[str, ...]
+    created_at: UtcTime
     stands: bool
 
 

@@ -30,7 +30,7 @@ class Standing(Protocol):
     """Whether an actor's authority still stands, asked again by runs that outlive the token."""
 
     async def stands(self, actor: Actor) -> bool:
-        """False once the client is disabled or gone, or no longer has the scopes, or the API key was revoked or has expired."""
+        """False once the token was revoked, the client is disabled or gone, or no longer has the scopes, or the API key ended."""
         ...
 
 

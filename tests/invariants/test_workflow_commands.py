@@ -74,6 +74,7 @@ def test_effects_are_scheduled_by_the_gate_alone() -> None:
     """What is called outside the gate only records: rows of ours, or the text of an uploaded document."""
     recording = {
         *("TURN_QUEUE", "DOCUMENT_ADD", "DOCUMENT_DELETE", "API_KEY_CREATE", "API_KEY_REVOKE"),
+        "REVOCATION_CREATE",
         *("BUDGET_SET", "MODEL_REVIEW", "LEDGER_SWEEP", "LEDGER_RECONCILE"),
     }
     for path in files("workflows"):

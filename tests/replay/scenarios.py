@@ -164,6 +164,13 @@ async def key_revoked(product: Live, caller: Caller) -> str:
     return await run_of(product, caller, "api_key.revoke")
 
 
+async def tokens_revoked(product: Live, caller: Caller) -> str:
+    """The tokens of a client are revoked, with a reason."""
+    body = {"kind": "client", "value": "cli_" + "0" * 32, "reason": "recorded"}
+    assert (await caller.post("/v1/revocations", body)).status_code == 201
+    return await run_of(product, caller, "revocation.create")
+
+
 SCENARIOS: dict[str, Scenario] = {
     "answered": answered,
     "denied": denied,
@@ -182,4 +189,5 @@ SCENARIOS: dict[str, Scenario] = {
     "ledger_reconciled": ledger_reconciled,
     "key_made": key_made,
     "key_revoked": key_revoked,
+    "tokens_revoked": tokens_revoked,
 }

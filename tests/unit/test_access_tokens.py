@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def test_a_minted_token_verifies_to_its_actor() -> None:
         scopes=("session:start", "session:read"),
         jti=actor.jti,
         constitution_hash="a" * 64,
+        issued_at=datetime.fromtimestamp(NOW, UTC),
     )
 
 

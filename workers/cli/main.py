@@ -26,6 +26,7 @@ from workers.cli import (
     logs,
     migrate,
     relay,
+    revocation,
     session,
     stack,
     status,
@@ -63,7 +64,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, key, document, session, decision),
+    *(tour, token, revocation, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
