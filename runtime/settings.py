@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     token_audience: str = Field(default="somagent", description="The `aud` every access token must carry.")
     token_lifetime_seconds: int = Field(default=900, ge=30, le=3600, description="Lifetime of an access token, in seconds.")
     signing_key_file: Path | None = Field(
-        default=None, description="JWK set with the Ed25519 keys that sign tokens; the first signs."
+        default=None, description="JWK set with the Ed25519 keys that sign tokens; the first signs. Read again when it changes."
     )
     codec_key_file: Path | None = Field(default=None, description="Key ring of the payload codec; the first key encrypts.")
     constitution_url: str | None = Field(

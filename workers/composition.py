@@ -50,7 +50,7 @@ from adapters.rate_limit import EdgeRateLimiter
 from adapters.redis.connection import RedisConnection
 from adapters.redis.token_reads import RedisTokenReads
 from adapters.signing import read_trusted_keys
-from adapters.tokens import JoseTokens
+from adapters.signing_keys import FileTokens
 from api.services import Models, Services
 from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
@@ -182,7 +182,7 @@ async def compose_worker(
 async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGenerator[Services]:
     """What the gateway's routes use, while the block runs. Raises DependencyUnavailable."""
     token_url = _needed_url(settings.database_token_url, "DATABASE_TOKEN_URL")
-    tokens = JoseTokens.from_file(
+    tokens = FileTokens(
         _needed_file(settings.signing_key_file, "SIGNING_KEY_FILE"),
         issuer=settings.public_url.rstrip("/"),
         audience=settings.token_audience,

@@ -28,6 +28,7 @@ from workers.cli import (
     relay,
     revocation,
     session,
+    signing_key,
     stack,
     status,
     token,
@@ -64,7 +65,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, revocation, key, document, session, decision),
+    *(tour, token, revocation, signing_key, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
