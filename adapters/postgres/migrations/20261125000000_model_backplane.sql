@@ -109,7 +109,6 @@ CREATE TABLE slm_requests (
     PRIMARY KEY (tenant_id, request_id)
 );
 CREATE INDEX slm_requests_status ON slm_requests (tenant_id, status, request_id);
-CREATE INDEX slm_requests_open ON slm_requests (tenant_id, lane) WHERE completed_at IS NULL;
 
 -- What a tenant's forecasts fell short by, in tokens, and no task has taken over yet.
 CREATE TABLE fairness_debts (
