@@ -13,7 +13,6 @@ import structlog
 
 from adapters.tokens import JoseTokens, generate_signing_key
 from domain.actors import Actor
-from domain.errors import DependencyUnavailable
 
 MARGIN_SECONDS: Final = 60
 """What an old key verifies beyond the lifetime of its last token: clocks differ."""
@@ -25,7 +24,7 @@ log = structlog.get_logger("adapters.signing_keys")
 class FileTokens:
     """Implements `Tokens` with the keys of a file, whose changes count from the next call on.
 
-    A file that cannot be used is told in the log, and the keys that were there go on.
+    While the file cannot be used every call raises DependencyUnavailable: a key may have been taken out of it.
     """
 
     def __init__(self, path: Path, *, issuer: str, audience: str, lifetime_seconds: int) -> None:
@@ -35,44 +34,25 @@ class FileTokens:
         self._state = self._look()
         self._tokens = JoseTokens.from_file(path, **self._options)
 
-    def mint(
-        self,
-        *,
-        tenant_id: str,
-        subject: str,
-        client_id: str,
-        scopes: tuple[str, ...],
-        constitution_hash: str | None,
-        claims: dict[str, Any] | None = None,
-    ) -> tuple[str, int]:
-        """A token signed with the first key, and its lifetime in seconds; as `JoseTokens.mint`."""
-        return self._current().mint(
-            tenant_id=tenant_id,
-            subject=subject,
-            client_id=client_id,
-            scopes=scopes,
-            constitution_hash=constitution_hash,
-            claims=claims,
-        )
+    def mint(self, **claims: Any) -> tuple[str, int]:
+        """A token signed with the first key, and its lifetime in seconds; as `JoseTokens.mint`. Raises DependencyUnavailable."""
+        return self._current().mint(**claims)
 
     def verify(self, token: str) -> Actor:
-        """The claims as an Actor. Raises Unauthenticated."""
+        """The claims as an Actor. Raises Unauthenticated, DependencyUnavailable."""
         return self._current().verify(token)
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys (RFC 7517)."""
+        """The public keys (RFC 7517). Raises DependencyUnavailable."""
         return self._current().jwks()
 
     def _current(self) -> JoseTokens:
         state = self._look()
         if state != self._state:
-            # Not asked for again before it changes again.
+            self._tokens = JoseTokens.from_file(self._path, **self._options)
+            # Only now: a file that cannot be used is read again with every call.
             self._state = state
-            try:
-                self._tokens = JoseTokens.from_file(self._path, **self._options)
-                log.info("signing_keys.read", kids=[key["kid"] for key in self._tokens.jwks()["keys"]])
-            except DependencyUnavailable as error:
-                log.warning("signing_keys.kept", reason=error.detail)
+            log.info("signing_keys.read", kids=[key["kid"] for key in self._tokens.jwks()["keys"]])
         return self._tokens
 
     def _look(self) -> tuple[int, ...]:
