@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.postgres.connection import Connection, Pool, Row, tenant_insert, tenant_transaction
-from adapters.postgres.outbox import event_columns, event_of
+from adapters.postgres.outbox import event_columns, event_of, outbox_insert
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, GateRequest, Resolution
 from domain.errors import NotFound
@@ -14,28 +14,17 @@ from domain.event_data import ContentFlagged, DecisionRecorded
 from domain.events import NewEvent
 from domain.ports.sessions import DecisionRecord
 
-_INSERT = """
+_ADD = """
 INSERT INTO decisions (tenant_id, decision_id, workflow_id, step_key, resource, subject, verdict, decision, snapshot, decided_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+SELECT {tenant}, $2, $3, $4, $5, $6, $7, $8, $9, $10 {source}
 ON CONFLICT (tenant_id, workflow_id, step_key) DO NOTHING
-RETURNING decision_id
+RETURNING tenant_id
 """
+_INSERT = _ADD.format(tenant="$1", source="")
 # The rows of `decided` are those of a first writer, so that what is written beside a decision hangs on it.
-_DECIDED = """,
-decided AS (
-    INSERT INTO decisions (tenant_id, decision_id, workflow_id, step_key, resource, subject, verdict, decision, snapshot,
-                           decided_at)
-    SELECT tenant_id, $2, $3, $4, $5, $6, $7, $8::jsonb, $9::jsonb, $10::timestamptz FROM tenant
-    ON CONFLICT (tenant_id, workflow_id, step_key) DO NOTHING
-    RETURNING tenant_id
-),
-told AS (
-    INSERT INTO outbox (tenant_id, event_id, topic, type, subject, data, traceparent, created_at)
-    SELECT tenant_id, event_id, topic, type, subject, data::jsonb, traceparent, now()
-    FROM decided, unnest($11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
-         WITH ORDINALITY AS new (event_id, topic, type, subject, data, traceparent, place)
-    ORDER BY place
-)
+_DECIDED = f""",
+decided AS ({_ADD.format(tenant="tenant_id", source="FROM tenant")}),
+told AS ({outbox_insert("tenant_id", 11, beside="decided,")})
 """
 _FIRST = "SELECT 1 FROM decided"
 _SELECT = "SELECT decision FROM decisions WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3"

@@ -15,13 +15,22 @@ from domain.events import NewEvent
 from domain.ids import Prefix, format_id
 
 # jsonb goes as text: an array of it would need a codec of its own. Ordinality keeps the order of the sequence in `seq`.
-_INSERT = """
+_ADD = """
 INSERT INTO outbox (tenant_id, event_id, topic, type, subject, data, traceparent, created_at)
-SELECT $1, event_id, topic, type, subject, data::jsonb, traceparent, coalesce($8, now())
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-     WITH ORDINALITY AS new (event_id, topic, type, subject, data, traceparent, place)
+SELECT {tenant}, event_id, topic, type, subject, data::jsonb, traceparent, {at}
+FROM {beside} unnest({arrays}) WITH ORDINALITY AS new (event_id, topic, type, subject, data, traceparent, place)
 ORDER BY place
 """
+
+
+def outbox_insert(tenant: str, first: int, *, at: str = "now()", beside: str = "") -> str:
+    """The statement that adds events: their columns (`event_columns`) are arrays, the parameters from `first` on; `tenant` and
+    `at` are expressions, and `beside` is a source with a comma, of which each row adds them all."""
+    arrays = ", ".join(f"${number}::text[]" for number in range(first, first + 6))
+    return _ADD.format(tenant=tenant, at=at, beside=beside, arrays=arrays)
+
+
+_INSERT = outbox_insert("$1", 2, at="coalesce($8, now())")
 
 
 def traceparent() -> str | None:
