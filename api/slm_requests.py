@@ -149,15 +149,21 @@ async def run_request(
     )
     run = workflow_id(Feature.SLM, actor.tenant_id, started.request_id)
     await start_slm_request(services.temporal, workflow_id=run, asked=started)
+    return await _read(services, actor.tenant_id, started.request_id, wait)
+
+
+async def _read(services: Services, tenant_id: str, request_id: str, wait: float) -> SlmView:
+    """The request once it has ended, or as it stands after that time. Raises DependencyUnavailable while it has no row."""
     try:
-        if wait >= RECORD_SECONDS:
-            return await services.slm.wait(actor.tenant_id, started.request_id, wait)
-        view = await services.slm.recorded(actor.tenant_id, started.request_id, RECORD_SECONDS)
+        if wait < RECORD_SECONDS:
+            view = await services.slm.recorded(tenant_id, request_id, RECORD_SECONDS)
+            if wait <= 0:
+                return view
+        return await services.slm.wait(tenant_id, request_id, wait)
     except NotFound:
         raise DependencyUnavailable(
             "The request is started and not recorded yet; ask again with the same Idempotency-Key.", retry_after=2
         ) from None
-    return await services.slm.wait(actor.tenant_id, started.request_id, wait) if wait > 0 else view
 
 
 def raise_failed(view: SlmView) -> None:
