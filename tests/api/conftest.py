@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import structlog
 from gateway_under_test import Gateway, StartGateway, composed_gateway, served_gateway
-from live import activate_constitution
+from live import Caller, Live, activate_constitution, live
 
 from adapters.postgres.connection import Pool, create_pool
 from runtime.logs import configure_logs
@@ -79,3 +79,17 @@ async def compose_gateway(stack: EmbeddedStack, api_pool: Pool) -> AsyncIterator
             return await exits.enter_async_context(composed_gateway(stack, api_pool, **settings))
 
         yield compose
+
+
+@pytest.fixture(scope="module")
+async def product(stack: EmbeddedStack) -> AsyncIterator[Live]:
+    """Gateway and workers, for a module; one that needs other settings or servers has its own."""
+    async with live(stack) as running:
+        yield running
+
+
+@pytest.fixture
+async def caller(product: Live) -> AsyncIterator[Caller]:
+    """A client with every scope, in a tenant of its own."""
+    async with product.caller() as caller:
+        yield caller

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from live import Caller, Live, live, until
+from live import Caller, Live, until
 from opentelemetry import trace
 
 from adapters.postgres.connection import tenant_transaction
@@ -24,22 +24,9 @@ from domain.api_keys import digest
 from domain.names import Scope
 from runtime.admin import serve
 from workers.composition import compose_gateway
-from workers.embedded.stack import EmbeddedStack
 
 KEY = re.compile(r"soma_sk_[A-Za-z0-9_-]{43}")
 REFUSED = "This API key does not hold: unknown, expired or revoked; make a new one with POST /v1/api-keys."
-
-
-@pytest.fixture(scope="module")
-async def product(stack: EmbeddedStack) -> AsyncIterator[Live]:
-    async with live(stack) as running:
-        yield running
-
-
-@pytest.fixture
-async def caller(product: Live) -> AsyncIterator[Caller]:
-    async with product.caller() as caller:
-        yield caller
 
 
 async def made(caller: Caller, *scopes: Scope, **body: Any) -> dict[str, Any]:

@@ -57,12 +57,6 @@ async def product(own_stack: EmbeddedStack, model: FakeOpenAI, brain: FakeSomaBr
         yield running
 
 
-@pytest.fixture
-async def caller(product: Live) -> AsyncIterator[Caller]:
-    async with product.caller() as caller:
-        yield caller
-
-
 BODIES: dict[str, tuple[bytes, int, str]] = {
     "unknown field": (b'{"prompt": "hello", "propmt": "hello"}', 400, "invalid-request"),
     "wrong type": (b'{"prompt": 7}', 400, "invalid-request"),

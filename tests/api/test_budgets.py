@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from attempts import SESSION, attempt, record
-from live import Caller, Live, live, until
+from live import Caller, Live, until
 
 from adapters.postgres.connection import tenant_transaction
 from domain.budgets import Settlement
 from domain.names import Scope
-from workers.embedded.stack import EmbeddedStack
 from workers.schedules import LEDGER_SWEEP_SCHEDULE, ensure_schedules
-
-
-@pytest.fixture(scope="module")
-async def product(stack: EmbeddedStack) -> AsyncIterator[Live]:
-    async with live(stack) as running:
-        yield running
-
-
-@pytest.fixture
-async def caller(product: Live) -> AsyncIterator[Caller]:
-    async with product.caller() as caller:
-        yield caller
 
 
 async def patch(caller: Caller, path: str, body: object) -> Any:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import uuid
-from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from live import Caller, Live, live
+from live import Caller, Live
 from nothing_written import assert_problem, rows, run_of_key
 from temporalio.client import WorkflowExecutionStatus
 
 from domain.ids import Prefix
 from domain.names import Feature
-from workers.embedded.stack import EmbeddedStack
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452")
 JSON = "application/json"
@@ -28,18 +26,6 @@ def document(content: str, media_type: str = "text/plain", name: str = "notes.tx
 def raw(content: bytes, media_type: str = "text/plain") -> bytes:
     """A body with these bytes as its content, escaped by nobody."""
     return b'{"name": "notes.txt", "media_type": "%s", "content": "%s"}' % (media_type.encode(), content)
-
-
-@pytest.fixture(scope="module")
-async def product(stack: EmbeddedStack) -> AsyncIterator[Live]:
-    async with live(stack) as running:
-        yield running
-
-
-@pytest.fixture
-async def caller(product: Live) -> AsyncIterator[Caller]:
-    async with product.caller() as caller:
-        yield caller
 
 
 async def upload(caller: Caller, body: bytes, content_type: str, key: str) -> httpx2.Response:

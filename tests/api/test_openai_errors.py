@@ -31,12 +31,6 @@ async def product(stack: EmbeddedStack, vendor: FakeOpenAI, tmp_path_factory: py
 
 
 @pytest.fixture
-async def caller(product: Live) -> AsyncIterator[Caller]:
-    async with product.caller() as caller:
-        yield caller
-
-
-@pytest.fixture
 async def client(product: Live, caller: Caller) -> AsyncIterator[AsyncOpenAI]:
     async with client_of(product, await key_of(caller)) as client:
         yield client

@@ -45,12 +45,6 @@ async def product(own_stack: EmbeddedStack) -> AsyncIterator[Live]:
         yield running
 
 
-@pytest.fixture
-async def caller(product: Live) -> AsyncIterator[Caller]:
-    async with product.caller() as caller:
-        yield caller
-
-
 def with_bearer_tokens(document: dict[str, Any]) -> dict[str, Any]:
     """The document with OAuth 2 as what it is on the wire (RFC 6750), which Schemathesis can send and leave out."""
     document["components"]["securitySchemes"]["bearer"] = {"type": "http", "scheme": "bearer"}

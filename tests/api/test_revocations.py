@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
-from live import Caller, Live, live, until
+from live import Caller, Live, until
 
 from adapters.postgres.identity import PostgresStanding
 from domain.names import Scope
-from workers.embedded.stack import EmbeddedStack
 
 WITHIN_SECONDS = 1.0
-
-
-@pytest.fixture(scope="module")
-async def product(stack: EmbeddedStack) -> AsyncIterator[Live]:
-    async with live(stack) as running:
-        yield running
-
-
-@pytest.fixture
-async def caller(product: Live) -> AsyncIterator[Caller]:
-    async with product.caller() as caller:
-        yield caller
 
 
 async def revoke(caller: Caller, kind: str, value: str | None = None, **more: str) -> dict[str, Any]:
@@ -172,21 +158,28 @@ async def test_it_takes_its_scope_and_another_tenants_is_unknown(product: Live, 
 
 
 async def test_an_open_stream_of_a_revoked_token_ends(product: Live, caller: Caller) -> None:
-    other = minted(product, caller)
-    headers = {"Authorization": f"Bearer {other}", "Accept": "text/event-stream"}
+    """And that of another token of the same client goes on."""
+    revoked, other = minted(product, caller), minted(product, caller)
+    begun = {token: asyncio.Event() for token in (revoked, other)}
+    ended = {token: asyncio.create_task(to_the_end(product, token, begun[token])) for token in begun}
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(event.wait() for event in begun.values()))
+    await revoke(caller, "jti", product.services.tokens.verify(revoked).jti)
+    async with asyncio.timeout(10):
+        assert await ended[revoked] == 200
+    assert not ended[other].done()
+    ended[other].cancel()
+    assert [await status(product, token) for token in (revoked, other)] == [401, 200]
+
+
+async def to_the_end(product: Live, token: str, begun: asyncio.Event) -> int:
+    """Follows the events until the stream ends; the status it began with."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
     async with (
         httpx2.AsyncClient(base_url=product.url, trust_env=False, timeout=20) as http,
         http.stream("GET", "/v1/events", headers=headers) as stream,
     ):
-        ended = asyncio.create_task(_to_the_end(stream))
-        await revoke(caller, "jti", product.services.tokens.verify(other).jti)
-
-        async def over() -> bool:
-            return ended.done()
-
-        await until(over, 10)
-
-
-async def _to_the_end(stream: httpx2.Response) -> None:
-    async for _ in stream.aiter_bytes():
-        pass
+        begun.set()
+        async for _ in stream.aiter_bytes():
+            pass
+        return stream.status_code
