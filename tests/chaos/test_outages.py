@@ -48,8 +48,8 @@ async def outage(product: OwnProduct, part: str, kind: Outage) -> AsyncIterator[
 
 
 def seconds(part: str, kind: Outage, source: random.Random) -> float:
-    """How long: a request waits fifteen seconds for a Temporal that is away before it is told so."""
-    return source.uniform(16.5, 18.0) if (part, kind) == ("temporal", "stopped") else source.uniform(3.5, 6.0)
+    """How long: a request waits fifteen seconds for a Temporal that is away before it is told so, and none may begin at once."""
+    return source.uniform(24.0, 26.0) if (part, kind) == ("temporal", "stopped") else source.uniform(3.5, 6.0)
 
 
 @pytest.mark.drill

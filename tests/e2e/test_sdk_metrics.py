@@ -47,12 +47,12 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return sum(found for (other, given), found in samples.items() if other == name and labels.items() <= dict(given).items())
 
 
-async def until_shown(http: httpx2.AsyncClient, port: str, name: str) -> Samples:
-    """What the SDK counted, once that is among it."""
+async def until_shown(http: httpx2.AsyncClient, port: str, *names: str) -> Samples:
+    """What the SDK counted, once all of those are among it."""
 
     async def look() -> Samples:
         samples = await scraped(http, port)
-        return samples if value(samples, name) > 0 else {}
+        return samples if all(value(samples, name) > 0 for name in names) else {}
 
     return await until(look, 40)
 
@@ -73,7 +73,8 @@ async def test_a_worker_shows_its_slots_its_polls_and_its_latencies(stack: Embed
         unknown = await client.start_workflow("nobody.knows", id=f"unknown/{TENANT}", task_queue=Queue.PLATFORM.value)
         with pytest.raises(Exception, match="Workflow execution failed"):
             await run.result()
-        samples = await until_shown(http, port, "temporal_workflow_task_execution_failed_total")
+        # Neither is counted before the server has answered: a client may know of the end first.
+        samples = await until_shown(http, port, "temporal_workflow_task_execution_failed_total", "temporal_workflow_failed_total")
         await unknown.terminate()
 
     for latency in ("workflow_task_schedule_to_start", "activity_schedule_to_start", "workflow_task_execution"):
