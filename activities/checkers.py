@@ -1,4 +1,4 @@
-"""The gate's checkers: identity and capability, moderation, policy. Each looks at one case and gives one opinion.
+"""The gate's checkers: identity and capability, kill switches, moderation, policy. Each looks at one case and gives one opinion.
 
 A checker raises on whatever it cannot make sense of; the gate makes a denial of it. Nothing here is a pass by default.
 """
@@ -12,8 +12,11 @@ from typing import Final, Protocol, cast
 from domain import capabilities, redaction
 from domain.constitution import ActiveConstitution, Direction, Severity
 from domain.decisions import GateRequest, Reason, ReasonCode, Verdict, strictest
+from domain.errors import StoppedByKillSwitch
+from domain.kill_switches import act_of
 from domain.ports.blobs import BlobStore
 from domain.ports.identity import Standing
+from domain.ports.kill_switches import Lease
 from domain.ports.moderation import Finding, Moderator
 from domain.ports.policy import PolicyAnswer, PolicyEngine, PolicyQuestion
 from domain.scoring import score
@@ -98,6 +101,27 @@ class IdentityChecker:
 
     def _denial(self, case: Case, code: ReasonCode, message: str) -> Opinion:
         return Opinion(Verdict.DENY, (Reason(checker=self.name, code=code.value, message=message),), case)
+
+
+class KillSwitchChecker:
+    """No kill switch is engaged that means this."""
+
+    name = "kill-switch"
+
+    def __init__(self, lease: Lease) -> None:
+        """`lease` is what this process knows of the switches."""
+        self._lease = lease
+
+    async def check(self, case: Case) -> Opinion:
+        """Deny or allow. Raises KillSwitchUnreadable without a live lease."""
+        request = case.request
+        act = act_of(request.actor, request.workflow_id.partition("/")[0], request.region)
+        try:
+            self._lease.check(act)
+        except StoppedByKillSwitch as stopped:
+            reason = Reason(checker=self.name, code=ReasonCode.KILL_SWITCH.value, message=stopped.detail)
+            return Opinion(Verdict.DENY, (reason,), case)
+        return Opinion(Verdict.ALLOW, (), case)
 
 
 class ModerationChecker:

@@ -16,7 +16,15 @@ from typing import Any, Final, TypeVar
 
 import rfc8785
 
-from activities.checkers import Case, Checker, IdentityChecker, ModerationChecker, Opinion, PolicyChecker
+from activities.checkers import (
+    Case,
+    Checker,
+    IdentityChecker,
+    KillSwitchChecker,
+    ModerationChecker,
+    Opinion,
+    PolicyChecker,
+)
 from domain import redaction
 from domain.blobs import BlobRef
 from domain.constitution import ActiveConstitution, Direction
@@ -26,6 +34,7 @@ from domain.ids import DecisionId
 from domain.ports.blobs import BlobStore
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.identity import Standing
+from domain.ports.kill_switches import Lease
 from domain.ports.moderation import Moderator
 from domain.ports.policy import PolicyEngine
 
@@ -72,6 +81,7 @@ class Gate:
         *,
         constitutions: ConstitutionSource,
         standing: Standing,
+        kill_switches: Lease,
         moderator: Moderator,
         policy: PolicyEngine,
         blobs: BlobStore,
@@ -83,6 +93,7 @@ class Gate:
         self._seconds = seconds
         self._checkers: Sequence[Checker] = (
             IdentityChecker(standing),
+            KillSwitchChecker(kill_switches),
             ModerationChecker(moderator, blobs),
             PolicyChecker(policy),
         )

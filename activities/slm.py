@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,6 +17,7 @@ from typing import Final, Protocol
 
 from temporalio import activity
 
+from activities.effects import Effect, Effects
 from activities.errors import as_failure, translate_errors
 from activities.slm_inputs import ModelInputs
 from activities.slm_records import Asked, CallRecords, Said, empty, ended, owed
@@ -90,9 +92,11 @@ class SlmActivities:
         breakers: Breakers,
         limits: ProviderLimits,
         forecasts: Forecasts,
+        effects: Effects,
         streams: Streams | None = None,
     ) -> None:
         """`providers` by their configured names; `streams` carries an answer to its reader while it is written."""
+        self._effects = effects
         self._catalogue, self._providers = catalogue, providers
         self._inputs, self._records = inputs, records
         self._journal, self._blobs = journal, blobs
@@ -105,13 +109,15 @@ class SlmActivities:
         async with _heartbeats():
             with translate_errors():
                 asked = self._records.asked(call)
+                effect = self._effects.new(call.actor, provider=asked.candidate.provider)
                 request = await self._inputs.completion(call, asked.role, asked.key)
                 request = request.model_copy(update={"max_output_tokens": asked.output_limit(request.max_output_tokens)})
                 record, reservation = self._records.of_completion(call, asked, request)
                 provider = await self._admitted(call, asked)
                 if kept := await self._journal.begin(record, reservation):
                     return kept
-                return await self._finish(call, record, provider, lambda: self._completed(call, asked, provider, request))
+                work = functools.partial(self._completed, call, asked, provider, request)
+                return await self._finish(call, record, provider, effect, work)
 
     @activity.defn(name=ActivityName.SLM_EMBED.value)
     async def embed(self, call: SlmCall) -> SlmAnswer:
@@ -119,12 +125,13 @@ class SlmActivities:
         async with _heartbeats():
             with translate_errors():
                 asked = self._records.asked(call)
+                effect = self._effects.new(call.actor, provider=asked.candidate.provider)
                 request = await self._inputs.embedding(call, asked.key)
                 record, reservation = self._records.of_embedding(call, asked, request)
                 provider = await self._admitted(call, asked)
                 if kept := await self._journal.begin(record, reservation):
                     return kept
-                return await self._finish(call, record, provider, lambda: _embedded(provider, asked, request))
+                return await self._finish(call, record, provider, effect, functools.partial(_embedded, provider, asked, request))
 
     async def _admitted(self, call: SlmCall, asked: Asked) -> ModelProvider:
         """The provider, once its breaker and its limit let the call through. Raises ModelOverloaded, ModelRateLimited."""
@@ -163,24 +170,25 @@ class SlmActivities:
         return dataclasses.replace(_said(whole), first_token_ms=first)
 
     async def _finish(
-        self, call: SlmCall, record: CallRecord, provider: ModelProvider, work: Callable[[], Awaitable[Said]]
+        self, call: SlmCall, record: CallRecord, provider: ModelProvider, effect: Effect, work: Callable[[], Awaitable[Said]]
     ) -> SlmAnswer:
         """Asks, and keeps what is said. However the asking ends, journal and breaker are told."""
         began = time.monotonic()
         try:
-            said = await work()
+            with effect.begun():
+                said = await work()
         except asyncio.CancelledError:
-            await self._end(ended(record, CallOutcome.CANCELLED, began, owed(provider)))
+            await self._end(ended(effect.timed(record), CallOutcome.CANCELLED, began, owed(provider)))
             raise
         except Exception as error:
-            await self._failed(record, provider, began, error)
+            await self._failed(effect.timed(record), provider, began, error)
             if isinstance(error, ModelUnavailable) and not call.last and (error.retry_after or 0) > PATIENCE_SECONDS:
                 raise as_failure(error, final=True) from None
             raise
         await self._breakers.succeeded(record.provider)
         # Usage that the vendor did not report may be anything up to the bound.
         settlement = Settlement.UNKNOWN if provider.external and said.usage.estimated else Settlement.SETTLED
-        done = self._records.measured(ended(record, CallOutcome.COMPLETED, began), said, settlement)
+        done = self._records.measured(ended(effect.timed(record), CallOutcome.COMPLETED, began), said, settlement)
         if (error := empty(call, said)) is not None:
             await self._end(done.model_copy(update={"outcome": CallOutcome.FAILED, "error_type": error.type}))
             raise error

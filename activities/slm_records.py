@@ -64,9 +64,9 @@ class Said:
 class CallRecords:
     """Makes the record and the reservation of an attempt."""
 
-    def __init__(self, catalogue: Catalogue, prices: Prices, *, mode: str, unpriced_counts: bool) -> None:
+    def __init__(self, catalogue: Catalogue, prices: Prices, *, mode: str, unpriced_counts: bool, region: str) -> None:
         """`mode` is the deployment mode; `unpriced_counts`: budgets in money leave out calls whose price is not known."""
-        self._catalogue, self._prices = catalogue, prices
+        self._catalogue, self._prices, self._region = catalogue, prices, region
         self._mode, self._unpriced_counts = mode, unpriced_counts
 
     def asked(self, call: SlmCall) -> Asked:
@@ -132,6 +132,7 @@ class CallRecords:
             input_bytes=input_bound,
             forecast_tokens=call.forecast_tokens,
             price_snapshot=priced.snapshot if priced else None,
+            region=self._region,
             at=datetime.now(UTC),
         )
         reservation = Reservation(

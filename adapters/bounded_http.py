@@ -1,15 +1,20 @@
-"""One HTTP exchange with an upper bound on its time and on the size of its answer. Nothing is retried: Temporal owns retries."""
+"""One HTTP exchange with an upper bound on its time and on the size of its answer. Nothing is retried: Temporal owns retries.
+
+Each asks the effect's guard when the connection stands and nothing is written yet.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import httpx2
 import pydantic_core
+
+from domain.effect_guard import pass_guard
 
 CONNECT_SECONDS: Final = 5.0
 MOST_BYTES: Final = 16 << 20
@@ -102,15 +107,26 @@ async def _whole(response: httpx2.Response) -> Answer:
     return Answer(response.status_code, response.headers, bytes(received))
 
 
+async def _look_again(event: str, _: Mapping[str, Any]) -> None:
+    """The driver tells what it is about to do."""
+    if event.endswith(".send_request_headers.started"):
+        pass_guard()
+
+
+_GUARDED: Final = {"trace": _look_again}
+
+
 async def exchange(
     client: httpx2.AsyncClient, method: str, url: str, *, seconds: float, headers: dict[str, str], body: bytes | None = None
 ) -> Answer:
-    """Sends one request and reads its whole answer within `seconds`. Raises Broken."""
+    """Sends one request and reads its whole answer within `seconds`. Raises Broken, and what the guard raises."""
     timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
     with _as_broken(seconds):
         # The driver's timeouts are per read: a server that drips bytes would outlast them.
         async with asyncio.timeout(seconds):
-            async with client.stream(method, url, content=body, headers=headers, timeout=timeout) as response:
+            async with client.stream(
+                method, url, content=body, headers=headers, timeout=timeout, extensions=_GUARDED
+            ) as response:
                 return await _whole(response)
 
 
@@ -150,7 +166,7 @@ async def _events(
 ) -> AsyncGenerator[httpx2.ServerSentEvent]:
     received = 0
     timeout = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
-    async with client.stream("POST", url, content=body, headers=headers, timeout=timeout) as response:
+    async with client.stream("POST", url, content=body, headers=headers, timeout=timeout, extensions=_GUARDED) as response:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.status_code != 200 or kind != "text/event-stream":
             raise NoEventStream(await _whole(response))

@@ -20,6 +20,7 @@ from domain.ports.documents import DocumentReads
 from domain.ports.events import EventReads
 from domain.ports.idempotency import Claims
 from domain.ports.identity import ClientDirectory, Standing, Tokens
+from domain.ports.kill_switches import KillSwitches, Lease
 from domain.ports.models import Prices, TokenReads
 from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
@@ -60,6 +61,8 @@ class Services:
     api_keys: ApiKeyReads
     api_key_directory: ApiKeyDirectory
     revocations: RevocationReads
+    lease: Lease
+    kill_switches: KillSwitches
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

@@ -11,12 +11,13 @@ from urllib.parse import quote
 import rfc8785
 
 from api.idempotency import Answer, Finish
+from api.kill_switches import require_running
 from api.services import Services
 from api.session_models import CapabilityToken, SessionStarted, StartBody
 from api.workflow_calls import start_session
 from domain.actors import Actor
 from domain.decisions import Decision, ReasonCode, Verdict
-from domain.errors import ConstitutionUnavailable, Denied, NotFound, Unprocessable
+from domain.errors import ConstitutionUnavailable, Denied, NotFound, StoppedByKillSwitch, Unprocessable
 from domain.ids import Prefix, format_id
 from domain.names import Feature, Scope, workflow_id
 from domain.ports.idempotency import Claim
@@ -28,6 +29,7 @@ CAPABILITY_SCOPES = (Scope.SESSION_READ, Scope.SESSION_SEND, Scope.SESSION_CANCE
 
 async def start(services: Services, actor: Actor, key: str, body: StartBody, claim: Claim, wait: int) -> Answer:
     """Starts the session of this claim, or finds it. Raises Denied, ConstitutionUnavailable, Unprocessable."""
+    require_running(services, actor, Feature.SESSION)
     await services.constitution.current()
     session = await _input(services, actor, key, body, claim)
     run = workflow_id(Feature.SESSION, actor.tenant_id, session.session_id)
@@ -44,11 +46,13 @@ async def start(services: Services, actor: Actor, key: str, body: StartBody, cla
 
 
 def refuse_denied(decision: Decision) -> None:
-    """Raises Denied with the decision and its reasons; ConstitutionUnavailable when that is the reason."""
+    """Raises Denied with the decision and its reasons; ConstitutionUnavailable or StoppedByKillSwitch when that is the reason."""
     if decision.verdict is not Verdict.DENY:
         return
     if any(reason.code == ReasonCode.CONSTITUTION_UNAVAILABLE for reason in decision.reasons):
         raise ConstitutionUnavailable("No constitution that verifies is to be had; ask the operator, then use a new key.")
+    if any(reason.code == ReasonCode.KILL_SWITCH for reason in decision.reasons):
+        raise StoppedByKillSwitch("A kill switch was engaged when this was decided; once it is released, use a new key.")
     raise Denied(
         "The gate refused this; see `reasons`.",
         reasons=[reason.model_dump() for reason in decision.reasons],

@@ -14,6 +14,7 @@ import rfc8785
 from starlette.requests import Request
 
 from api.auth import show_quota
+from api.kill_switches import require_running
 from api.services import Services
 from api.session_start import refuse_denied
 from api.workflow_calls import start_slm_request
@@ -117,6 +118,7 @@ async def run_request(
     Raises UnknownModel, UnsupportedByModel, ConstitutionUnavailable, DependencyUnavailable. What became of it is the view's
     `status`; `raise_failed` makes an error of a bad end.
     """
+    require_running(services, actor, Feature.SLM)
     await services.constitution.current()
     pinned = candidate_of(model)
     fitting(services, actor, asked, role, pinned)

@@ -12,7 +12,8 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.errors import ERRORS, DomainError
-from domain.names import Feature, Lane, Queue, UpdateName, WorkflowName
+from domain.kill_switches import EnforceCall
+from domain.names import Feature, Lane, Queue, UpdateName, WorkflowName, workflow_id
 from domain.sessions import SessionInput, StartOutcome
 from domain.slm import SlmRequestInput
 from runtime.ids import new_uuid
@@ -106,6 +107,23 @@ async def start_slm_request(temporal: Client, *, workflow_id: str, asked: SlmReq
         )
     except WorkflowAlreadyStartedError:
         return
+
+
+async def start_enforcement(temporal: Client, call: EnforceCall, region: str) -> None:
+    """Starts the run that ends what a kill switch means; one that runs is left as it is."""
+    await temporal.start_workflow(
+        WorkflowName.KILL_SWITCH_ENFORCE.value,
+        call,
+        id=workflow_id(Feature.KILL_SWITCH, call.tenant_id, call.switch_id),
+        task_queue=Queue.PLATFORM.value,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        priority=priority(Lane.SAFETY, call.tenant_id),
+        search_attributes=search_attributes(
+            feature=Feature.KILL_SWITCH, tenant_id=call.tenant_id, lane=Lane.SAFETY, region=region
+        ),
+        static_summary=f"Kill switch of {call.tenant_id}",
+        rpc_timeout=DEADLINE,
+    )
 
 
 async def cancel_run(temporal: Client, workflow_id: str) -> None:

@@ -54,7 +54,7 @@ async def _serve(chosen: Settings) -> None:
         return all(worker.is_running for worker in workers)
 
     async with AsyncExitStack() as exits:
-        parts = await exits.enter_async_context(compose_worker(chosen, registry))
+        parts = await exits.enter_async_context(compose_worker(chosen, client, registry))
         parts = replace(parts, slm_requests=_SameWeight(parts.slm_requests))
         queues = (Queue.SLM,) if WITHOUT_BATCH in sys.argv else (Queue.SLM, Queue.SLM_BATCH)
         workers = [make_worker(client, queue, parts) for queue in queues]

@@ -42,6 +42,8 @@ class ReasonCode(StrEnum):
     SCOPE_MISSING = "scope-missing"
     NOT_STANDING = "not-standing"
     """The client is disabled or gone, or lost a scope, since the token was issued."""
+    KILL_SWITCH = "kill-switch"
+    """A kill switch is engaged that means this: the gateway answers 503."""
     TEXT_TOO_LARGE = "text-too-large"
     NO_POLICY_PERMITS = "no-policy-permits"
     POLICY_ERROR = "policy-error"

@@ -14,7 +14,8 @@
     ├── TooManyRequests 429 (retryable) ── TooManyTurns 429
     ├── UpstreamFailed 502
     │   └── ModelRefused 502 ── ModelKeyRefused, ModelBadRequest, ModelContentFiltered, ModelContextExceeded
-    └── Unavailable 503 (retryable) ── ConstitutionUnavailable, MemoryUnavailable, DependencyUnavailable
+    └── Unavailable 503 (retryable) ── ConstitutionUnavailable, MemoryUnavailable, DependencyUnavailable,
+        StoppedByKillSwitch (not retryable), KillSwitchUnreadable
         └── ModelUnavailable 503 ── ModelRateLimited, ModelOverloaded, ModelTimedOut, ModelStreamBroken
 
 `type` is the last part of the problem's URI and the `type` of the Temporal failure; neither is ever renamed.
@@ -225,6 +226,18 @@ class ConstitutionUnavailable(Unavailable):
     """No constitution that verifies is to be had, so no new work starts."""
 
     type, title = "constitution-unavailable", "Constitution unavailable"
+
+
+class StoppedByKillSwitch(Unavailable):
+    """An operator stopped this. `switch_id` and `scope` say which switch; it stays so until the switch is released."""
+
+    type, title, retryable = "kill-switch-engaged", "Kill switch engaged", False
+
+
+class KillSwitchUnreadable(Unavailable):
+    """The process does not know just now which kill switches are engaged, so it begins nothing."""
+
+    type, title = "kill-switch-unreadable", "Kill switches unreadable"
 
 
 class MemoryUnavailable(Unavailable):

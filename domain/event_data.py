@@ -13,7 +13,8 @@ from domain.budgets import BudgetScope
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, Verdict
 from domain.events import NewEvent
-from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, RevocationId, SessionId, SlmRequestId, TurnId
+from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, KillSwitchId, RevocationId, SessionId, SlmRequestId, TurnId
+from domain.kill_switches import KillSwitchScope
 from domain.models import CallRecord
 from domain.names import EventType, Topic
 from domain.revocations import RevocationKind
@@ -93,7 +94,7 @@ class SessionEscalated(OfSession):
 
 
 class SessionClosed(OfSession):
-    """A session takes no more messages. `reason` is a code: `requested`, `idle`, `cancelled`, `refused`."""
+    """A session takes no more messages. `reason` is a code: `requested`, `idle`, `cancelled`, `refused`, `kill-switch`."""
 
     event_type: ClassVar[EventType] = EventType.SESSION_CLOSED
 
@@ -361,6 +362,51 @@ class RevocationCreated(EventData):
         return self.revocation_id
 
 
+class OfKillSwitch(EventData):
+    """An event on a kill switch; its subject is the switch's id."""
+
+    topic: ClassVar[Topic] = Topic.KILLSWITCH_EVENTS
+
+    switch_id: KillSwitchId
+
+    @property
+    def about(self) -> str:
+        return self.switch_id
+
+
+class KillSwitchEngaged(OfKillSwitch):
+    """What the switch means is stopped. `target_tenant` is null for one that means every tenant."""
+
+    event_type: ClassVar[EventType] = EventType.KILL_SWITCH_ENGAGED
+
+    scope: KillSwitchScope
+    value: str | None
+    target_tenant: str | None
+    epoch: Count
+    subject: str
+    expires_at: UtcTime | None
+
+
+class KillSwitchStated(OfKillSwitch):
+    """Everything that the switch means is quiet, and its statement is signed. Times are counted from engaging it."""
+
+    event_type: ClassVar[EventType] = EventType.KILL_SWITCH_STATED
+
+    silence_ms: Count
+    stillness_ms: Count
+    runs_found: Count
+    effects_found: Count
+    effects_unknown: Count
+
+
+class KillSwitchReleased(OfKillSwitch):
+    """The switch stops nothing any more: `released_by` are the two who approved it."""
+
+    event_type: ClassVar[EventType] = EventType.KILL_SWITCH_RELEASED
+
+    released_by: tuple[str, ...]
+
+
 class SlmCallRecorded(CallRecord, EventData):
     """One attempt at a model call, as it ended. Its subject is the session or the model request it belongs to."""
 
@@ -477,6 +523,9 @@ EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
         ApiKeyCreated,
         ApiKeyRevoked,
         RevocationCreated,
+        KillSwitchEngaged,
+        KillSwitchStated,
+        KillSwitchReleased,
         DecisionRecorded,
         DecisionResolved,
         ContentFlagged,

@@ -32,6 +32,7 @@ class Prefix(StrEnum):
     BUDGET = "bud"
     API_KEY = "key"
     REVOCATION = "rvk"
+    KILL_SWITCH = "ksw"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
@@ -41,6 +42,7 @@ SlmRequestId = Annotated[str, StringConstraints(pattern=r"^slm_[0-9a-f]{32}$")]
 BudgetId = Annotated[str, StringConstraints(pattern=r"^bud_[0-9a-f]{32}$")]
 ApiKeyId = Annotated[str, StringConstraints(pattern=r"^key_[0-9a-f]{32}$")]
 RevocationId = Annotated[str, StringConstraints(pattern=r"^rvk_[0-9a-f]{32}$")]
+KillSwitchId = Annotated[str, StringConstraints(pattern=r"^ksw_[0-9a-f]{32}$")]
 DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
 
 

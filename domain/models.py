@@ -255,3 +255,6 @@ class CallRecord(Contract):
     price_snapshot: str | None = None
     overrun_tokens: Count = 0
     first_token_ms: Count | None = None
+    region: str | None = None
+    sent_ms: Count | None = None
+    """From before its reservation was asked for until it was sent; none for what was not sent, or by a process that died."""

@@ -55,6 +55,7 @@ class Topic(StrEnum):
     IDENTITY_EVENTS = "identity.events"
     POLICY_DECISIONS = "policy.decisions"
     MODERATION_EVENTS = "moderation.events"
+    KILLSWITCH_EVENTS = "killswitch.events"
 
 
 EVENT_PREFIX: Final = "somagent"
@@ -86,6 +87,9 @@ class EventType(StrEnum):
     API_KEY_CREATED = f"{EVENT_PREFIX}.api_key.created.v1"
     API_KEY_REVOKED = f"{EVENT_PREFIX}.api_key.revoked.v1"
     REVOCATION_CREATED = f"{EVENT_PREFIX}.revocation.created.v1"
+    KILL_SWITCH_ENGAGED = f"{EVENT_PREFIX}.kill_switch.engaged.v1"
+    KILL_SWITCH_STATED = f"{EVENT_PREFIX}.kill_switch.stated.v1"
+    KILL_SWITCH_RELEASED = f"{EVENT_PREFIX}.kill_switch.released.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
@@ -109,6 +113,8 @@ class Feature(StrEnum):
     API_KEY = "api-key"
     API_KEY_REVOCATION = "api-key-revocation"
     REVOCATION = "revocation"
+    KILL_SWITCH = "kill-switch"
+    KILL_SWITCH_SWEEP = "kill-switch-sweep"
 
 
 class WorkflowName(StrEnum):
@@ -125,6 +131,8 @@ class WorkflowName(StrEnum):
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
     REVOCATION_CREATE = "revocation.create"
+    KILL_SWITCH_ENFORCE = "kill_switch.enforce"
+    KILL_SWITCH_SWEEP = "kill_switch.sweep"
 
 
 class UpdateName(StrEnum):
@@ -136,6 +144,7 @@ class UpdateName(StrEnum):
     CLOSE = "close"
     RESOLVE = "resolve"
     RESUME = "resume"
+    RELEASE = "release"
 
 
 class ActivityName(StrEnum):
@@ -164,6 +173,13 @@ class ActivityName(StrEnum):
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
     REVOCATION_CREATE = "revocation.create"
+    KILL_SWITCH_PAUSE = "kill_switch.pause"
+    KILL_SWITCH_CANCEL = "kill_switch.cancel"
+    KILL_SWITCH_SETTLE = "kill_switch.settle"
+    KILL_SWITCH_STATE = "kill_switch.state"
+    KILL_SWITCH_RELEASE = "kill_switch.release"
+    KILL_SWITCH_RESUME = "kill_switch.resume"
+    KILL_SWITCH_PENDING = "kill_switch.pending"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -186,6 +202,9 @@ class Scope(StrEnum):
     KEY_WRITE = "key:write"
     REVOCATION_READ = "revocation:read"
     REVOCATION_WRITE = "revocation:write"
+    KILLSWITCH_READ = "killswitch:read"
+    KILLSWITCH_ENGAGE = "killswitch:engage"
+    KILLSWITCH_RELEASE = "killswitch:release"
     POLICY_READ = "policy:read"
     POLICY_APPROVE = "policy:approve"
     CODEC_DECODE = "codec:decode"

@@ -22,6 +22,7 @@ from domain.errors import (
     ModelTimedOut,
     ModelUnavailable,
     PriceUnknown,
+    StoppedByKillSwitch,
     UnsupportedByModel,
 )
 from domain.models import Candidate
@@ -76,6 +77,8 @@ _REACTIONS: dict[str, Reaction] = {
     ModelBlocked.type: Reaction.FALL_BACK,
     PriceUnknown.type: Reaction.FALL_BACK,
     UnsupportedByModel.type: Reaction.FALL_BACK,
+    # A switch may mean one provider alone; one that means more stops the next one as well.
+    StoppedByKillSwitch.type: Reaction.FALL_BACK,
     ModelBadRequest.type: Reaction.STOP,
     ModelContentFiltered.type: Reaction.STOP,
     DependencyUnavailable.type: Reaction.STOP,

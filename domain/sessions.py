@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from pydantic import Field
 
@@ -22,6 +23,12 @@ class SessionStatus(StrEnum):
     OPEN = "open"
     DENIED = "denied"
     CLOSED = "closed"
+
+
+CANCELLED_REASON: Final = "cancelled"
+KILL_SWITCH_REASON: Final = "kill-switch"
+ENDING_REASONS: Final = frozenset({CANCELLED_REASON, KILL_SWITCH_REASON})
+"""Why a session's run was ended from outside: turns it had taken are then not answered."""
 
 
 class TurnStatus(StrEnum):

@@ -85,6 +85,13 @@ class Settings(BaseSettings):
     constitution_trusted_keys_file: Path | None = Field(
         default=None, description="Public keys a constitution may be signed with."
     )
+    statement_key_file: Path | None = Field(
+        default=None,
+        description="JWK set whose first private Ed25519 key signs what the platform states (`platform` workers).",
+    )
+    statement_trusted_keys_file: Path | None = Field(
+        default=None, description="Public keys that verify those statements (`soma kill-switch verify`)."
+    )
     constitution_refresh_seconds: int = Field(
         default=30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds."
     )

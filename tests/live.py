@@ -130,7 +130,7 @@ async def live(
         pool = await create_pool(stack.environment["DATABASE_URL"], 4, "tests")
         exits.push_async_callback(pool.close)
         await activate_constitution(stack, pool)
-        parts = await exits.enter_async_context(compose_worker(settings))
+        parts = await exits.enter_async_context(compose_worker(settings, client))
         workers = [make_worker(client, queue, parts, cached_workflows=cached_workflows) for queue in queues]
         for worker in workers:
             await exits.enter_async_context(worker)

@@ -10,11 +10,14 @@ from pathlib import Path
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
+from temporalio.client import Client
 
 from activities.api_keys import ApiKeyActivities
 from activities.budgets import BudgetActivities
 from activities.documents import DocumentActivities
+from activities.effects import Effects
 from activities.gate import Gate
+from activities.kill_switches import KillSwitchActivities
 from activities.memory import MemoryActivities
 from activities.revocations import RevocationActivities
 from activities.sessions import SessionActivities
@@ -35,6 +38,9 @@ from adapters.postgres.events import PostgresEvents
 from adapters.postgres.forecasts import PostgresForecasts
 from adapters.postgres.idempotency import PostgresClaims
 from adapters.postgres.identity import PostgresClientDirectory, PostgresStanding
+from adapters.postgres.kill_switch_effects import PostgresStoppedWork
+from adapters.postgres.kill_switch_lease import PostgresLease
+from adapters.postgres.kill_switches import PostgresKillSwitches
 from adapters.postgres.lost_calls import PostgresLedger
 from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
@@ -51,12 +57,14 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.token_reads import RedisTokenReads
 from adapters.signing import read_trusted_keys
 from adapters.signing_keys import FileTokens
+from adapters.statements import DsseSigner
 from api.services import Models, Services
 from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
 from runtime.client import connect
 from runtime.metrics import HttpMetrics, new_registry
+from runtime.runs import TemporalRuns
 from runtime.settings import Settings
 from workers.models import catalogue_of, make_backplane
 from workers.probes import gateway_probes
@@ -73,6 +81,7 @@ class Activities:
     documents: DocumentActivities
     api_keys: ApiKeyActivities
     revocations: RevocationActivities
+    kill_switches: KillSwitchActivities
     budgets: BudgetActivities
 
 
@@ -112,6 +121,7 @@ class _Base:
     engine: CedarEngine
     moderator: Re2Moderator
     constitution: ConstitutionSource
+    lease: PostgresLease
 
 
 @asynccontextmanager
@@ -137,12 +147,15 @@ async def _base(settings: Settings, name: str) -> AsyncGenerator[_Base]:
         # Verified now rather than within the first gate's two seconds. Without one the process starts all the same.
         with suppress(ConstitutionUnavailable):
             await constitution.current()
-        yield _Base(pool, notices, engine, moderator, constitution)
+        lease = PostgresLease(url)
+        stack.push_async_callback(lease.aclose)
+        await lease.start()
+        yield _Base(pool, notices, engine, moderator, constitution, lease)
 
 
 @asynccontextmanager
 async def compose_worker(
-    settings: Settings, registry: CollectorRegistry | None = None, *, calls_models: bool = True
+    settings: Settings, temporal: Client, registry: CollectorRegistry | None = None, *, calls_models: bool = True
 ) -> AsyncGenerator[Activities]:
     """The activities of every queue, while the block runs; they count in `registry`. A worker that does not call models needs
     none of their keys. Raises DependencyUnavailable."""
@@ -153,6 +166,7 @@ async def compose_worker(
         gate = Gate(
             constitutions=base.constitution,
             standing=PostgresStanding(pool),
+            kill_switches=base.lease,
             moderator=base.moderator,
             policy=base.engine,
             blobs=blobs,
@@ -160,15 +174,19 @@ async def compose_worker(
         inputs = ModelInputs(blobs=blobs, sessions=PostgresSessionReads(pool, base.notices), documents=documents)
         review = (base.constitution, base.moderator)
         metrics = ModelMetrics(registry or new_registry())
-        backplane = make_backplane(settings, pool, inputs, review, metrics, exits, calls=calls_models)
+        effects = Effects(base.lease, settings.region)
+        backplane = make_backplane(settings, pool, inputs, review, metrics, effects, exits, calls=calls_models)
         yield Activities(
             sessions=SessionActivities(gate, PostgresSessions(pool)),
             slm=backplane.slm,
             slm_requests=SlmRequestActivities(gate=gate, planner=backplane.planner, store=PostgresSlmRequests(pool)),
-            memory=MemoryActivities(memory=_memory(settings, pool, exits), blobs=blobs),
+            memory=MemoryActivities(memory=_memory(settings, pool, exits), blobs=blobs, effects=effects),
             documents=DocumentActivities(extractor=PlainTextExtractor(), blobs=blobs, documents=documents),
             api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
             revocations=RevocationActivities(PostgresRevocations(pool)),
+            kill_switches=KillSwitchActivities(
+                store=PostgresStoppedWork(pool), runs=TemporalRuns(temporal), signer=DsseSigner(settings.statement_key_file)
+            ),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -210,6 +228,8 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             standing=PostgresStanding(base.pool),
             api_keys=PostgresApiKeys(base.pool),
             revocations=PostgresRevocations(base.pool),
+            lease=base.lease,
+            kill_switches=PostgresKillSwitches(base.pool),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

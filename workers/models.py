@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from activities.effects import Effects
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_records import CallRecords
@@ -121,6 +122,7 @@ def make_backplane(
     inputs: ModelInputs,
     review: tuple[ConstitutionSource, Moderator],
     metrics: ModelMetrics,
+    effects: Effects,
     exits: AsyncExitStack,
     *,
     calls: bool,
@@ -136,7 +138,9 @@ def make_backplane(
     exits.push_async_callback(redis.aclose)
     breakers, carried = RedisBreakers(redis, settings.region), RedisTokenStreams(redis)
     exits.push_async_callback(carried.aclose)
-    records = CallRecords(catalogue, prices, mode=mode, unpriced_counts=settings.model_unknown_price == "count_tokens")
+    records = CallRecords(
+        catalogue, prices, mode=mode, unpriced_counts=settings.model_unknown_price == "count_tokens", region=settings.region
+    )
     return Backplane(
         slm=SlmActivities(
             catalogue=catalogue,
@@ -151,6 +155,7 @@ def make_backplane(
             breakers=breakers,
             limits=RedisProviderLimits(redis),
             forecasts=forecasts,
+            effects=effects,
             streams=GuardedStreams(streams=carried, constitutions=review[0], moderator=review[1]),
         ),
         planner=ModelPlanner(catalogue=catalogue, prices=prices, breakers=breakers, forecasts=forecasts, mode=mode),

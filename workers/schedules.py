@@ -24,12 +24,15 @@ from workflows.options import priority, search_attributes
 
 SWEEP_EVERY: Final = timedelta(minutes=1)
 LEDGER_SWEEP_SCHEDULE: Final = workflow_id(Feature.LEDGER_SWEEP, SYSTEM_TENANT, "every-minute")
+KILL_SWITCH_SWEEP_EVERY: Final = timedelta(seconds=30)
+KILL_SWITCH_SWEEP_SCHEDULE: Final = workflow_id(Feature.KILL_SWITCH_SWEEP, SYSTEM_TENANT, "every-30-seconds")
 _DEADLINE: Final = timedelta(seconds=15)
 
 
 async def ensure_schedules(client: Client, region: str) -> None:
     """Creates or updates every schedule; whether one is paused stays as an operator left it."""
     await _ensure(client, LEDGER_SWEEP_SCHEDULE, _ledger_sweep(region))
+    await _ensure(client, KILL_SWITCH_SWEEP_SCHEDULE, _kill_switch_sweep(region))
 
 
 def _ledger_sweep(region: str) -> Schedule:
@@ -50,6 +53,25 @@ def _ledger_sweep(region: str) -> Schedule:
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
         # A minute that was missed while nothing ran is not made up for: the next run does all that is overdue.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=SWEEP_EVERY),
+    )
+
+
+def _kill_switch_sweep(region: str) -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            WorkflowName.KILL_SWITCH_SWEEP.value,
+            region,
+            id=KILL_SWITCH_SWEEP_SCHEDULE,
+            task_queue=Queue.PLATFORM.value,
+            execution_timeout=timedelta(minutes=5),
+            priority=priority(Lane.SAFETY, SYSTEM_TENANT),
+            typed_search_attributes=search_attributes(
+                feature=Feature.KILL_SWITCH_SWEEP, tenant_id=SYSTEM_TENANT, lane=Lane.SAFETY, region=region
+            ),
+            static_summary="Carry out kill switches that no gateway could start",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=KILL_SWITCH_SWEEP_EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=KILL_SWITCH_SWEEP_EVERY),
     )
 
 

@@ -26,6 +26,7 @@ from workers.search_attributes import ensure_search_attributes
 from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
 from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
+from workflows.kill_switches import KillSwitchEnforceWorkflow, KillSwitchSweepWorkflow
 from workflows.revocations import RevocationCreateWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
@@ -50,6 +51,8 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             ApiKeyCreateWorkflow,
             ApiKeyRevokeWorkflow,
             RevocationCreateWorkflow,
+            KillSwitchEnforceWorkflow,
+            KillSwitchSweepWorkflow,
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -84,6 +87,12 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.api_keys.create,
             parts.api_keys.revoke,
             parts.revocations.revoke,
+            parts.kill_switches.pending,
+            parts.kill_switches.pause,
+            parts.kill_switches.cancel,
+            parts.kill_switches.settle,
+            parts.kill_switches.state,
+            parts.kill_switches.resume,
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,
@@ -127,7 +136,10 @@ async def run_worker(settings: Settings, queues: Sequence[Queue]) -> None:
             await ensure_schedules(client, settings.region)
         registry = new_registry()
         registry.register(counted)
-        async with counted.kept_up(), compose_worker(settings, registry, calls_models=not CALLING.isdisjoint(queues)) as parts:
+        async with (
+            counted.kept_up(),
+            compose_worker(settings, client, registry, calls_models=not CALLING.isdisjoint(queues)) as parts,
+        ):
             workers = [make_worker(client, queue, parts) for queue in queues]
 
             async def running() -> bool:

@@ -115,6 +115,17 @@ LEDGER: Final = ActivityOptions(
 )
 """Upkeep of the ledger: many small transactions, a heartbeat after each."""
 
+ENFORCE: Final = ActivityOptions(
+    task_queue=Queue.PLATFORM.value,
+    start_to_close_timeout=timedelta(hours=24),
+    schedule_to_close_timeout=None,
+    heartbeat_timeout=timedelta(seconds=30),
+    retry_policy=_FOR_EVER,
+    cancellation_type=ActivityCancellationType.TRY_CANCEL,
+    priority=Priority(priority_key=int(Lane.SAFETY)),
+)
+"""A step of a kill switch. Retried for ever: what is to be stopped is looked for until it is quiet."""
+
 KEPT_REQUESTS: Final = 1000
 """Request keys an entity remembers across continue-as-new."""
 

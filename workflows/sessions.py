@@ -18,8 +18,11 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from domain.decisions import Decision, Facts, Verdict
 from domain.errors import Conflict, DomainError
 from domain.ids import Prefix
+from domain.kill_switches import CANCELLED_BY_SWITCH
 from domain.names import ActivityName, Effect, UpdateName, WorkflowName
 from domain.sessions import (
+    CANCELLED_REASON,
+    KILL_SWITCH_REASON,
     CancelOutcome,
     CarriedState,
     CloseCall,
@@ -80,7 +83,7 @@ class SessionWorkflow:
         except (asyncio.CancelledError, ActivityError) as error:
             if not is_cancelled_exception(error):
                 raise
-            await self._close(SessionStatus.CLOSED, "cancelled")
+            await self._close(SessionStatus.CLOSED, _why_cancelled())
             raise
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._status
@@ -293,3 +296,9 @@ class SessionWorkflow:
         """An approver's answer to a decision that waits here; the first one stands."""
         self._updates += 1
         return await self._approvals.resolve(request)
+
+
+def _why_cancelled() -> str:
+    """What the row says of a run that was ended from outside."""
+    stopped = (workflow.cancellation_reason() or "").startswith(CANCELLED_BY_SWITCH)
+    return KILL_SWITCH_REASON if stopped else CANCELLED_REASON

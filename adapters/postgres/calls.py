@@ -36,7 +36,7 @@ UPDATE slm_calls SET attempt = $5 WHERE tenant_id = $1 AND workflow_id = $2 AND 
 _END = """
 UPDATE slm_calls SET outcome = $5, answer = $6, model = $7, input_tokens = $8, output_tokens = $9, latency_ms = $10,
     error_type = $11, settlement = $12, cost_micros = $13, currency = $14, price_snapshot = $15, overrun_tokens = $16,
-    first_token_ms = $17, ended_at = now()
+    first_token_ms = $17, sent_ms = $18, ended_at = now()
 WHERE tenant_id = $1 AND workflow_id = $2 AND step_key = $3 AND attempt = $4 AND outcome <> 'completed'
     AND ($5 = 'completed' OR outcome IN ('started', 'unknown'))
 RETURNING attempt
@@ -180,4 +180,5 @@ def _ended(record: CallRecord, answer: dict[str, Any] | None) -> tuple[Any, ...]
         record.price_snapshot,
         record.overrun_tokens,
         record.first_token_ms,
+        record.sent_ms,
     )

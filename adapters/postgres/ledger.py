@@ -58,6 +58,7 @@ async def reserve(connection: Connection, record: CallRecord, wanted: Reservatio
         record.lane,
         record.input_bytes,
         record.forecast_tokens,
+        record.region,
     )
     error = news.refusal(rows, record)
     if error is None:

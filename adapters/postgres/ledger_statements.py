@@ -47,13 +47,15 @@ WITH chain AS MATERIALIZED (
     FROM judged HAVING EXISTS (SELECT FROM allowed)
 ), begun AS (
     INSERT INTO slm_calls (tenant_id, workflow_id, step_key, attempt, outcome, settlement, provider, model, price_snapshot,
-                           session_id, turn_id, role, queue_wait_ms, request_id, subject, lane, input_bytes, forecast_tokens)
-    SELECT $1, $2, $3, $4, 'started', 'reserved', $13, $14, $11, $16, $17, $18, $19, $20, $21, $22, $23, $24 FROM allowed
+                           session_id, turn_id, role, queue_wait_ms, request_id, subject, lane, input_bytes, forecast_tokens,
+                           region)
+    SELECT $1, $2, $3, $4, 'started', 'reserved', $13, $14, $11, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25 FROM allowed
     ON CONFLICT (tenant_id, workflow_id, step_key, attempt) DO UPDATE
     SET outcome = 'started', settlement = 'reserved', provider = excluded.provider, model = excluded.model,
         price_snapshot = excluded.price_snapshot, queue_wait_ms = excluded.queue_wait_ms, input_bytes = excluded.input_bytes,
         forecast_tokens = excluded.forecast_tokens, input_tokens = 0, output_tokens = 0, latency_ms = 0, error_type = NULL,
-        started_at = now(), ended_at = NULL, cost_micros = NULL, currency = NULL, overrun_tokens = 0, first_token_ms = NULL
+        started_at = now(), ended_at = NULL, cost_micros = NULL, currency = NULL, overrun_tokens = 0, first_token_ms = NULL,
+        region = excluded.region, sent_ms = NULL
 )
 SELECT verdict.exhausted, unpriced, blocked, budget_id, scope, scope_id, unit, cap, settled, reserved, wanted, lacks, alerts,
        exhausted_cap IS DISTINCT FROM cap AS untold

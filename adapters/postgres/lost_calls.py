@@ -67,7 +67,7 @@ class PostgresLedger:
 
     async def _lose(self, tenant_id: str, attempt: tuple[str, str, int]) -> bool:
         async with tenant_transaction(self._pool, tenant_id) as connection:
-            record = await _locked(connection, tenant_id, attempt)
+            record = await locked_call(connection, tenant_id, attempt)
             if record is None or not await connection.fetchval(_STILL_OVERDUE, tenant_id, *attempt):
                 return False
             await lose(connection, record)
@@ -84,7 +84,7 @@ class PostgresLedger:
         """In one transaction with journal and events. What has been settled meanwhile stays as it is."""
         named = (attempt.workflow_id, attempt.step_key, attempt.attempt)
         async with tenant_transaction(self._pool, tenant_id) as connection:
-            record = await _locked(connection, tenant_id, named)
+            record = await locked_call(connection, tenant_id, named)
             held = await ledger.held(connection, record) if record else None
             if record is None or held is None or held["state"] not in _open(usage):
                 return False
@@ -106,7 +106,7 @@ class PostgresLedger:
         return True
 
 
-async def _locked(connection: Connection, tenant_id: str, attempt: tuple[str, str, int]) -> CallRecord | None:
+async def locked_call(connection: Connection, tenant_id: str, attempt: tuple[str, str, int]) -> CallRecord | None:
     """The attempt as the journal has it, its row locked."""
     row = await connection.fetchrow(_CALL, tenant_id, *attempt)
     if row is None:

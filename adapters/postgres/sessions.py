@@ -22,13 +22,14 @@ from domain.event_data import (
     SessionDenied,
     SessionEscalated,
     SessionStarted,
+    TurnCancelled,
     TurnDenied,
     TurnEscalated,
     TurnQueued,
     TurnStarted,
     reason_codes,
 )
-from domain.sessions import SendRequest, SessionInput, SessionStatus, Turn, TurnResult, TurnStatus
+from domain.sessions import ENDING_REASONS, SendRequest, SessionInput, SessionStatus, Turn, TurnResult, TurnStatus
 
 _INSERT_SESSION = """
 INSERT INTO sessions (tenant_id, session_id, workflow_id, run_id, subject, client_id, status, decision_id, persona, model_role,
@@ -203,7 +204,8 @@ class PostgresSessions:
         return resolution
 
     async def close(self, tenant_id: str, session_id: str, status: SessionStatus, reason: str) -> None:
-        """Records that the session takes no more messages; turns of a refused one are denied with it."""
+        """Records that the session takes no more messages; turns of a refused one are denied with it, and those of a run that was
+        ended are cancelled."""
         async with tenant_transaction(self._pool, tenant_id) as connection:
             closed = await connection.fetchval(
                 """
@@ -218,17 +220,19 @@ class PostgresSessions:
             if closed is None:
                 return
             events = [event_of(SessionClosed(session_id=session_id, reason=reason, status=status))]
-            if status is SessionStatus.DENIED:
+            ended = TurnDenied if status is SessionStatus.DENIED else TurnCancelled if reason in ENDING_REASONS else None
+            if ended is not None:
                 rows = await connection.fetch(
                     """
-                    UPDATE turns SET status = 'denied', completed_at = now()
+                    UPDATE turns SET status = $4, completed_at = now()
                     WHERE tenant_id = $1 AND session_id = $2 AND status <> ALL ($3::text[]) RETURNING turn_id, seq
                     """,
                     tenant_id,
                     session_id,
                     FINAL,
+                    TurnStatus.DENIED.value if ended is TurnDenied else TurnStatus.CANCELLED.value,
                 )
-                events += [event_of(TurnDenied(session_id=session_id, turn_id=row["turn_id"], seq=row["seq"])) for row in rows]
+                events += [event_of(ended(session_id=session_id, turn_id=row["turn_id"], seq=row["seq"])) for row in rows]
             await insert_events(connection, tenant_id, events)
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from api.auth import ServicesDependency, require
 from api.edge_types import CleanText, Name
 from api.idempotency import Answer, IdempotencyKey, idempotent
+from api.kill_switches import require_running
 from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import MIB, body_limit, edge_router
@@ -69,6 +70,7 @@ async def add_document(
     """Stores the bytes, reads their text and records the document."""
 
     async def work(claim: Claim) -> Answer:
+        require_running(services, actor, Feature.DOCUMENT)
         data = body.content.encode()
         if len(data) > MAX_DOCUMENT_BYTES:
             raise TooLarge(f"A document has at most {MAX_DOCUMENT_BYTES} bytes; split it.", limit_bytes=MAX_DOCUMENT_BYTES)

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from api.auth import ServicesDependency, require
 from api.idempotency import Answer, IdempotencyKey, idempotent
+from api.kill_switches import require_running
 from api.paging import Cursor, Limit
 from api.prefer import Prefer, wait_seconds
 from api.problems import problems
@@ -184,6 +185,7 @@ async def _send(
     services: Services, actor: Actor, session_id: str, key: str, body: MessageBody, claim: Claim, wait: int
 ) -> Answer:
     # Otherwise the turn would be taken and denied, and the same key could never get another answer.
+    require_running(services, actor, Feature.SESSION)
     await services.constitution.current()
     message = await services.blobs.put(actor.tenant_id, body.content.encode())
     sent = SendRequest(turn_id=format_id(Prefix.TURN, claim.resource), request_key=key, actor=actor, message=message)

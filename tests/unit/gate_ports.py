@@ -15,6 +15,7 @@ from domain.blobs import TEXT, BlobRef
 from domain.constitution import ActiveConstitution
 from domain.decisions import Facts, GateRequest
 from domain.errors import NotFound
+from domain.kill_switches import Act
 from domain.names import Effect
 from workers.embedded.constitution import builtin
 
@@ -47,6 +48,13 @@ class AllStanding:
 
     async def stands(self, actor: Actor) -> bool:
         return self._answer and bool(actor.client_id)
+
+
+class NothingStopped:
+    """No kill switch is engaged."""
+
+    def check(self, act: Act) -> None:
+        assert act.tenant_id
 
 
 class HeldBlobs:
@@ -89,6 +97,7 @@ def gate_with(**ports: Any) -> Gate:
     given: dict[str, Any] = {
         "constitutions": HeldConstitution(ACTIVE),
         "standing": AllStanding(),
+        "kill_switches": NothingStopped(),
         "moderator": MODERATOR,
         "policy": ENGINE,
         "blobs": HeldBlobs(),

@@ -22,6 +22,7 @@ from workers.cli import (
     document,
     gateway,
     key,
+    kill_switch,
     ledger,
     logs,
     migrate,
@@ -65,7 +66,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, revocation, signing_key, key, document, session, decision),
+    *(tour, token, revocation, kill_switch, signing_key, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )

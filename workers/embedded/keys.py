@@ -1,7 +1,8 @@
 """Keys and passwords of a home, made once and never overwritten.
 
 `signing.jwks` signs access tokens, `codec.json` encrypts payloads, `constitution.json` signs constitutions and
-`constitution-trusted.json` verifies them, `passwords.json` opens the embedded servers. Without them the data beside
+`constitution-trusted.json` verifies them, `statement.json` signs what the platform states and `statement-trusted.json`
+verifies that, `passwords.json` opens the embedded servers. Without them the data beside
 them cannot be read.
 """
 
@@ -42,6 +43,8 @@ class Keys:
         self.codec = self.directory / "codec.json"
         self.constitution = self.directory / "constitution.json"
         self.constitution_trusted = self.directory / "constitution-trusted.json"
+        self.statement = self.directory / "statement.json"
+        self.statement_trusted = self.directory / "statement-trusted.json"
         self._passwords = self.directory / "passwords.json"
 
     def ensure(self) -> None:
@@ -54,11 +57,8 @@ class Keys:
         if not self.codec.exists():
             key = base64.b64encode(secrets.token_bytes(32)).decode()
             _write(self.codec, {"keys": [{"kid": f"k-{secrets.token_hex(6)}", "key": key}]})
-        if not self.constitution.exists():
-            _write(self.constitution, {"keys": [_ed25519_key("con")]})
-        if not self.constitution_trusted.exists():
-            private: dict[str, Any] = json.loads(self.constitution.read_bytes())
-            _write(self.constitution_trusted, {"keys": [_public(key) for key in private["keys"]]})
+        _ensure_pair(self.constitution, self.constitution_trusted, "con")
+        _ensure_pair(self.statement, self.statement_trusted, "sta")
 
     def exist(self) -> bool:
         """Whether this home has been prepared."""
@@ -73,6 +73,15 @@ class Keys:
             raise DependencyUnavailable(
                 f"{self._passwords} cannot be read; restore it from a backup, the data beside it opens with nothing else."
             ) from None
+
+
+def _ensure_pair(signing: Path, trusted: Path, prefix: str) -> None:
+    """A key that signs, and its public part for those who verify."""
+    if not signing.exists():
+        _write(signing, {"keys": [_ed25519_key(prefix)]})
+    if not trusted.exists():
+        private: dict[str, Any] = json.loads(signing.read_bytes())
+        _write(trusted, {"keys": [_public(key) for key in private["keys"]]})
 
 
 def _ed25519_key(prefix: str) -> dict[str, Any]:

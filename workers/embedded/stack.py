@@ -103,6 +103,8 @@ class EmbeddedStack:
             "SOMA_HOME": str(self.home),
             "SIGNING_KEY_FILE": str(self.keys.signing),
             "CODEC_KEY_FILE": str(self.keys.codec),
+            "STATEMENT_KEY_FILE": str(self.keys.statement),
+            "STATEMENT_TRUSTED_KEYS_FILE": str(self.keys.statement_trusted),
             "CONSTITUTION_TRUSTED_KEYS_FILE": str(self.keys.constitution_trusted),
         }
         if self.postgres:
