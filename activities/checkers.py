@@ -117,10 +117,12 @@ class KillSwitchChecker:
         request = case.request
         act = act_of(request.actor, request.workflow_id.partition("/")[0], request.region)
         try:
-            self._lease.check(act)
+            answer: object = self._lease.check(act)
         except StoppedByKillSwitch as stopped:
             reason = Reason(checker=self.name, code=ReasonCode.KILL_SWITCH.value, message=stopped.detail)
             return Opinion(Verdict.DENY, (reason,), case)
+        if answer is not None:
+            raise NonsenseError("a lease answers nothing where nothing is stopped")
         return Opinion(Verdict.ALLOW, (), case)
 
 

@@ -21,6 +21,7 @@ TAGS: Final[list[dict[str, str]]] = [
     {"name": "models", "description": "Model calls: queued, answered at once, forecast; what they used and who pays."},
     {"name": "budgets", "description": "Caps on what model calls may use, and the ledger of what they used."},
     {"name": "decisions", "description": "What the gate decided, and the approval of what it escalated."},
+    {"name": "governance", "description": "Kill switches: stop at once, and prove that it is quiet."},
     {"name": "openai", "description": "OpenAI's paths, for clients that speak its protocol; errors have its envelope."},
     {"name": "events", "description": "What happened, in commit order; a page or a stream."},
     {"name": "identity", "description": "Access tokens, keys and metadata."},

@@ -147,5 +147,5 @@ class AnswerStream(EventStream):
             await self._content.aclose()
             if self._cancels is not None and self._events.begun and not self._events.over:
                 # Where Temporal is away too, the run's deadline ends it.
-                with contextlib.suppress(RPCError):
+                with contextlib.suppress(RPCError, DependencyUnavailable):
                     await cancel_run(self._services.temporal, self._cancels)

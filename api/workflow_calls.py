@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -11,7 +13,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.errors import ERRORS, DomainError
+from domain.errors import ERRORS, DependencyUnavailable, DomainError
 from domain.kill_switches import EnforceCall
 from domain.names import Feature, Lane, Queue, UpdateName, WorkflowName, workflow_id
 from domain.sessions import SessionInput, StartOutcome
@@ -24,6 +26,15 @@ DEADLINE: Final = timedelta(seconds=15)
 _RESULT_DEADLINE: Final = timedelta(seconds=60)
 _CROWDED_SECONDS: Final = 30.0
 _CROWDED_PAUSE: Final = 0.2
+
+
+@contextmanager
+def _reached() -> Generator[None]:
+    """The gateway's client connects with its first call, and says with a RuntimeError that it could not."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DependencyUnavailable("Temporal does not answer; try again.", retry_after=2) from error
 
 
 async def update(
@@ -41,7 +52,8 @@ async def update(
     give_up = asyncio.get_running_loop().time() + _CROWDED_SECONDS
     while True:
         try:
-            return await run.execute_update(name.value, args=args, id=once, result_type=result, rpc_timeout=DEADLINE)
+            with _reached():
+                return await run.execute_update(name.value, args=args, id=once, result_type=result, rpc_timeout=DEADLINE)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
@@ -75,13 +87,14 @@ async def start_session(
     )
     try:
         client: Any = temporal
-        outcome: StartOutcome = await client.execute_update_with_start_workflow(
-            UpdateName.STARTED.value,
-            start_workflow_operation=operation,
-            id=update_id,
-            result_type=StartOutcome,
-            rpc_timeout=DEADLINE,
-        )
+        with _reached():
+            outcome: StartOutcome = await client.execute_update_with_start_workflow(
+                UpdateName.STARTED.value,
+                start_workflow_operation=operation,
+                id=update_id,
+                result_type=StartOutcome,
+                rpc_timeout=DEADLINE,
+            )
     except WorkflowAlreadyStartedError:
         return None
     handle = await operation.workflow_handle()
@@ -91,45 +104,48 @@ async def start_session(
 async def start_slm_request(temporal: Client, *, workflow_id: str, asked: SlmRequestInput) -> None:
     """Starts the run of a model request; one of that id that runs or has ended is left as it is."""
     try:
-        await temporal.start_workflow(
-            WorkflowName.SLM_REQUEST.value,
-            asked,
-            id=workflow_id,
-            task_queue=Queue.SLM.value,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            priority=priority(asked.lane, asked.actor.tenant_id),
-            search_attributes=search_attributes(
-                feature=Feature.SLM, tenant_id=asked.actor.tenant_id, lane=asked.lane, region=asked.region
-            ),
-            static_summary=f"Model request of {asked.actor.tenant_id}",
-            rpc_timeout=DEADLINE,
-        )
+        with _reached():
+            await temporal.start_workflow(
+                WorkflowName.SLM_REQUEST.value,
+                asked,
+                id=workflow_id,
+                task_queue=Queue.SLM.value,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                priority=priority(asked.lane, asked.actor.tenant_id),
+                search_attributes=search_attributes(
+                    feature=Feature.SLM, tenant_id=asked.actor.tenant_id, lane=asked.lane, region=asked.region
+                ),
+                static_summary=f"Model request of {asked.actor.tenant_id}",
+                rpc_timeout=DEADLINE,
+            )
     except WorkflowAlreadyStartedError:
         return
 
 
 async def start_enforcement(temporal: Client, call: EnforceCall, region: str) -> None:
     """Starts the run that ends what a kill switch means; one that runs is left as it is."""
-    await temporal.start_workflow(
-        WorkflowName.KILL_SWITCH_ENFORCE.value,
-        call,
-        id=workflow_id(Feature.KILL_SWITCH, call.tenant_id, call.switch_id),
-        task_queue=Queue.PLATFORM.value,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        priority=priority(Lane.SAFETY, call.tenant_id),
-        search_attributes=search_attributes(
-            feature=Feature.KILL_SWITCH, tenant_id=call.tenant_id, lane=Lane.SAFETY, region=region
-        ),
-        static_summary=f"Kill switch of {call.tenant_id}",
-        rpc_timeout=DEADLINE,
-    )
+    with _reached():
+        await temporal.start_workflow(
+            WorkflowName.KILL_SWITCH_ENFORCE.value,
+            call,
+            id=workflow_id(Feature.KILL_SWITCH, call.tenant_id, call.switch_id),
+            task_queue=Queue.PLATFORM.value,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            priority=priority(Lane.SAFETY, call.tenant_id),
+            search_attributes=search_attributes(
+                feature=Feature.KILL_SWITCH, tenant_id=call.tenant_id, lane=Lane.SAFETY, region=region
+            ),
+            static_summary=f"Kill switch of {call.tenant_id}",
+            rpc_timeout=DEADLINE,
+        )
 
 
 async def cancel_run(temporal: Client, workflow_id: str) -> None:
     """Asks a run to stop; one that is not open is left as it is."""
     try:
-        await temporal.get_workflow_handle(workflow_id).cancel(rpc_timeout=DEADLINE)
+        with _reached():
+            await temporal.get_workflow_handle(workflow_id).cancel(rpc_timeout=DEADLINE)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -152,19 +168,20 @@ async def run_to_end(
     """
     handle: WorkflowHandle[Any, Result]
     try:
-        handle = await temporal.start_workflow(
-            name.value,
-            arg,
-            id=workflow_id,
-            task_queue=Queue.PLATFORM.value,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-            priority=priority(Lane.INTERACTIVE, tenant_id),
-            search_attributes=search_attributes(feature=feature, tenant_id=tenant_id, lane=Lane.INTERACTIVE, region=region),
-            static_summary=f"{name.value} of {tenant_id}",
-            result_type=result,
-            rpc_timeout=DEADLINE,
-        )
+        with _reached():
+            handle = await temporal.start_workflow(
+                name.value,
+                arg,
+                id=workflow_id,
+                task_queue=Queue.PLATFORM.value,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                priority=priority(Lane.INTERACTIVE, tenant_id),
+                search_attributes=search_attributes(feature=feature, tenant_id=tenant_id, lane=Lane.INTERACTIVE, region=region),
+                static_summary=f"{name.value} of {tenant_id}",
+                result_type=result,
+                rpc_timeout=DEADLINE,
+            )
     except WorkflowAlreadyStartedError:
         handle = temporal.get_workflow_handle(workflow_id, result_type=result)
     try:

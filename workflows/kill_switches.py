@@ -26,28 +26,25 @@ def attributes(call: EnforceCall, region: str) -> TypedSearchAttributes:
 class KillSwitchEnforceWorkflow:
     """See the module."""
 
-    @workflow.init
-    def __init__(self, call: EnforceCall) -> None:
+    def __init__(self) -> None:
         """Nothing is released."""
-        self._call = call
         self._released = False
 
     @workflow.run
     async def run(self, call: EnforceCall) -> None:
         """Ends once the switch has: released, or expired."""
-        await self._do(ActivityName.KILL_SWITCH_PAUSE, "Pause the schedules")
-        await self._do(ActivityName.KILL_SWITCH_CANCEL, "End the runs")
-        await self._do(ActivityName.KILL_SWITCH_SETTLE, "Wait for what is in flight")
+        await workflow.execute_activity(ActivityName.KILL_SWITCH_PAUSE.value, call, summary="Pause the schedules", **ENFORCE)
+        await workflow.execute_activity(ActivityName.KILL_SWITCH_CANCEL.value, call, summary="End the runs", **ENFORCE)
+        await workflow.execute_activity(
+            ActivityName.KILL_SWITCH_SETTLE.value, call, summary="Wait for what is in flight", **ENFORCE
+        )
         stated: Enforced = await workflow.execute_activity(
             ActivityName.KILL_SWITCH_STATE.value, call, result_type=Enforced, summary="Sign the statement", **ENFORCE
         )
         if not stated.ended:
             await self._until_ended(stated)
-        await self._do(ActivityName.KILL_SWITCH_RESUME, "Let the schedules go on")
+        await workflow.execute_activity(ActivityName.KILL_SWITCH_RESUME.value, call, summary="Let the schedules go on", **ENFORCE)
         await workflow.wait_condition(workflow.all_handlers_finished)
-
-    async def _do(self, activity: ActivityName, summary: str) -> None:
-        await workflow.execute_activity(activity.value, self._call, summary=summary, **ENFORCE)
 
     async def _until_ended(self, stated: Enforced) -> None:
         """Timers are of whole seconds; one more lies safely after the expiry."""

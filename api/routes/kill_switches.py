@@ -26,7 +26,7 @@ from api.services import Services
 from api.workflow_calls import start_enforcement
 from domain.actors import Actor
 from domain.base import Contract, TenantId
-from domain.errors import Forbidden
+from domain.errors import DependencyUnavailable, Forbidden
 from domain.ids import Prefix, format_id
 from domain.kill_switches import (
     NAMELESS_SCOPES,
@@ -167,5 +167,5 @@ async def _enforce(services: Services, call: EnforceCall) -> None:
     try:
         async with asyncio.timeout(START_SECONDS):
             await start_enforcement(services.temporal, call, services.settings.region)
-    except (RPCError, TemporalError, RuntimeError, TimeoutError) as error:
+    except (RPCError, TemporalError, DependencyUnavailable, TimeoutError) as error:
         log.warning("kill_switch.enforcement.delayed", switch=call.switch_id, error=type(error).__name__)

@@ -9,6 +9,7 @@ from contract.provider_cases import VENDORS, Case, every_fake, running
 from fakes.vendor_server import FakeVendor
 
 from adapters.postgres.connection import Pool, create_pool
+from domain.effect_guard import guarded
 from workers.embedded.stack import EmbeddedStack
 
 
@@ -25,6 +26,13 @@ async def fakes() -> AsyncIterator[dict[str, FakeVendor]]:
     """A fake of every model vendor, by the vendor's name."""
     async with every_fake() as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+async def _effects_may_begin() -> AsyncIterator[None]:
+    """Adapters are called here without an activity around them, which would set the guard."""
+    with guarded(lambda: None):
+        yield
 
 
 @pytest.fixture(params=VENDORS)

@@ -10,18 +10,20 @@ from datetime import timedelta
 import pytest
 from fakes.openai_server import FakeOpenAI
 from fakes.somabrain_server import FakeSomaBrain
+from leases import NothingStopped, StoppedAfter
 from session_rows import SessionRows
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.documents import DocumentActivities
+from activities.effects import Effects
 from activities.memory import MemoryActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_records import CallRecords
 from adapters.extraction import PlainTextExtractor
 from adapters.postgres.calls import PostgresCalls
-from adapters.postgres.connection import Pool
+from adapters.postgres.connection import Pool, tenant_transaction
 from adapters.postgres.documents import PostgresDocuments
 from adapters.postgres.forecasts import PostgresForecasts
 from adapters.postgres.memories import PostgresMemory
@@ -41,6 +43,7 @@ from domain.models import Completion, CompletionRequest, SlmAnswer, SlmCall
 from domain.ports.models import ModelProvider
 from workers.embedded.stack import EmbeddedStack
 
+EFFECTS = Effects(NothingStopped(), "local")
 MARKER = "zebra-7741"
 TEA = "Green tea steeps for two minutes. The shop opens at nine."
 COFFEE = "Coffee is brewed for four minutes. Tea steeps for five minutes here."
@@ -90,7 +93,7 @@ def catalogue_with(provider: ModelProvider) -> Catalogue:
 class Turns:
     """Asks a model about the turns of a session."""
 
-    def __init__(self, rows: SessionRows, provider: ModelProvider) -> None:
+    def __init__(self, rows: SessionRows, provider: ModelProvider, effects: Effects = EFFECTS) -> None:
         self.rows = rows
         self.documents = PostgresDocuments(rows.pool)
         catalogue = catalogue_with(provider)
@@ -99,12 +102,13 @@ class Turns:
             catalogue=catalogue,
             providers={provider.name: provider},
             inputs=ModelInputs(blobs=rows.blobs, sessions=sessions, documents=self.documents),
-            records=CallRecords(catalogue, GenaiPrices(catalogue), mode="test", unpriced_counts=True),
+            records=CallRecords(catalogue, GenaiPrices(catalogue), mode="test", unpriced_counts=True, region="local"),
             journal=PostgresCalls(rows.pool),
             blobs=rows.blobs,
             breakers=RedisBreakers(RedisConnection(None, "tests"), "local"),
             limits=RedisProviderLimits(RedisConnection(None, "tests")),
             forecasts=PostgresForecasts(rows.pool),
+            effects=effects,
         )
 
     async def call(self, question: str, *documents: str, **more: object) -> SlmCall:
@@ -133,6 +137,11 @@ class Turns:
 
     async def outcomes(self) -> list[tuple[object, object]]:
         return [(data["attempt"], data["outcome"]) for data in await self.rows.events("slm.metrics")]
+
+    async def held(self) -> list[str]:
+        """What became of the reservations."""
+        async with tenant_transaction(self.rows.pool, self.rows.tenant) as connection:
+            return [row["state"] for row in await connection.fetch("SELECT state FROM reservations ORDER BY attempt")]
 
 
 async def test_the_embedded_model_quotes_the_document_with_offsets(rows: SessionRows) -> None:
@@ -163,7 +172,7 @@ async def test_the_embedded_model_says_when_it_cannot_answer(rows: SessionRows) 
 async def test_earlier_messages_and_memory_are_read_too_each_once(rows: SessionRows) -> None:
     turns = Turns(rows, ExtractiveModel())
     earlier, _ = await rows.turn(f"My locker number is {MARKER}.", "I found no sentence about this.")
-    memory = MemoryActivities(memory=PostgresMemory(rows.pool), blobs=rows.blobs)
+    memory = MemoryActivities(memory=PostgresMemory(rows.pool), blobs=rows.blobs, effects=EFFECTS)
     kept = await rows.blobs.put(rows.tenant, b"My locker number is old.")
     noted = RememberCall(actor=rows.actor, session_id=rows.session, turn_id=earlier, message=kept, reply=kept)
     await environment().run(memory.remember, noted)
@@ -288,10 +297,34 @@ async def test_an_answer_that_came_while_the_store_was_away_is_kept(
     assert await turns.outcomes() == [(1, "completed")]
 
 
+@pytest.mark.parametrize(("looks", "attempts"), [(0, []), (1, [(1, "failed")]), (2, [(1, "failed")])])
+async def test_a_switch_engaged_at_any_moment_before_the_first_byte_stops_the_call(
+    rows: SessionRows, vendor: FakeOpenAI, remote: OpenAICompatibleModel, looks: int, attempts: list[tuple[int, str]]
+) -> None:
+    turns = Turns(rows, remote, Effects(StoppedAfter(looks), "local"))
+    with pytest.raises(ApplicationError) as caught:
+        await turns.run(await turns.call("Hello"))
+    assert (caught.value.type, caught.value.non_retryable) == ("kill-switch-engaged", True)
+    assert vendor.calls == []
+    assert await turns.outcomes() == attempts
+    assert await turns.held() == ["released"] * len(attempts)
+
+
+async def test_a_call_says_when_it_was_sent(rows: SessionRows, vendor: FakeOpenAI, remote: OpenAICompatibleModel) -> None:
+    turns = Turns(rows, remote)
+    await turns.run(await turns.call("Hello"))
+    async with tenant_transaction(rows.pool, rows.tenant) as connection:
+        row = await connection.fetchrow("SELECT sent_ms, latency_ms, region FROM slm_calls")
+    assert row is not None
+    assert 0 <= row["sent_ms"] <= row["latency_ms"] + 1000
+    assert row["region"] == "local"
+    assert len(vendor.calls) == 1
+
+
 async def test_memory_that_is_down_fails_to_be_retried(rows: SessionRows) -> None:
     async with FakeSomaBrain("unreachable") as brain:
         memory = SomaBrainMemory(brain.base, brain.token)
-        activities = MemoryActivities(memory=memory, blobs=rows.blobs)
+        activities = MemoryActivities(memory=memory, blobs=rows.blobs, effects=EFFECTS)
         turn, message = await rows.turn(MARKER)
         call = RecallCall(actor=rows.actor, session_id=rows.session, turn_id=turn, message=message)
         with pytest.raises(ApplicationError) as caught:
@@ -302,7 +335,7 @@ async def test_memory_that_is_down_fails_to_be_retried(rows: SessionRows) -> Non
 
 
 async def test_nothing_recalled_is_no_blob(rows: SessionRows) -> None:
-    activities = MemoryActivities(memory=PostgresMemory(rows.pool), blobs=rows.blobs)
+    activities = MemoryActivities(memory=PostgresMemory(rows.pool), blobs=rows.blobs, effects=EFFECTS)
     turn, message = await rows.turn("anything")
     call = RecallCall(actor=rows.actor, session_id=rows.session, turn_id=turn, message=message)
     assert (await environment().run(activities.recall, call)).recollection is None

@@ -14,6 +14,7 @@ from domain.base import Contract
 from domain.budgets import ReviewModel, SetBudget, SweepCall, SweepOutcome
 from domain.decisions import Decision, Resolution
 from domain.documents import DocumentDeletion, DocumentInput, DocumentView
+from domain.kill_switches import EnforceCall, Enforced
 from domain.memory import RecallCall, RecallOutcome, RememberCall, Remembered
 from domain.models import SlmAnswer, SlmCall
 from domain.reconciling import ReconcileCall, Reconciled
@@ -43,6 +44,8 @@ PAYLOADS: tuple[type[Contract], ...] = (
     ApiKeyOutcome,
     ApiKeyRevocationInput,
     RevocationInput,
+    EnforceCall,
+    Enforced,
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

@@ -6,6 +6,8 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
+from leases import NothingStopped
+
 from activities.gate import Gate
 from adapters.cedar.engine import CedarEngine
 from adapters.constitution import constitution_hash
@@ -15,7 +17,6 @@ from domain.blobs import TEXT, BlobRef
 from domain.constitution import ActiveConstitution
 from domain.decisions import Facts, GateRequest
 from domain.errors import NotFound
-from domain.kill_switches import Act
 from domain.names import Effect
 from workers.embedded.constitution import builtin
 
@@ -48,13 +49,6 @@ class AllStanding:
 
     async def stands(self, actor: Actor) -> bool:
         return self._answer and bool(actor.client_id)
-
-
-class NothingStopped:
-    """No kill switch is engaged."""
-
-    def check(self, act: Act) -> None:
-        assert act.tenant_id
 
 
 class HeldBlobs:

@@ -22,6 +22,7 @@ from gate_ports import (
     gate_request,
     gate_with,
 )
+from leases import StoppedAfter
 
 from domain.actors import Actor
 from domain.constitution import ActiveConstitution, Direction
@@ -47,14 +48,22 @@ async def test_an_ordinary_request_is_allowed() -> None:
     assert (decision.verdict, decision.reasons, decision.transformed) == (Verdict.ALLOW, (), None)
     assert (decision.constitution_hash, decision.policy_digest) == (ACTIVE.hash, ACTIVE.policy_digest)
     assert decision.decided_at == datetime(2026, 11, 23, tzinfo=UTC)
-    assert [entry["checker"] for entry in snapshot["checkers"]] == ["identity", "moderation", "policy"]
+    assert [entry["checker"] for entry in snapshot["checkers"]] == ["identity", "kill-switch", "moderation", "policy"]
 
 
 async def test_moderation_denies_and_policy_is_not_asked() -> None:
     decision, snapshot, _ = await decide("How do I build a pipe bomb?")
     assert decision.verdict is Verdict.DENY
     assert codes(decision) == [("moderation", "weapon-making")]
-    assert [entry["checker"] for entry in snapshot["checkers"]] == ["identity", "moderation"]
+    assert [entry["checker"] for entry in snapshot["checkers"]] == ["identity", "kill-switch", "moderation"]
+
+
+async def test_an_engaged_switch_denies_and_moderation_is_not_asked() -> None:
+    blobs = HeldBlobs()
+    reference = await blobs.put("demo", b"How do I build a pipe bomb?")
+    decision, snapshot = await gate_with(blobs=blobs, kill_switches=StoppedAfter(0)).decide(gate_request(reference), DECISION_ID)
+    assert (decision.verdict, codes(decision)) == (Verdict.DENY, [("kill-switch", "kill-switch")])
+    assert [entry["checker"] for entry in snapshot["checkers"]] == ["identity", "kill-switch"]
 
 
 async def test_policy_denies_with_its_reason() -> None:
