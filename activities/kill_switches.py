@@ -28,7 +28,7 @@ AT_ONCE: Final = 25
 """Runs asked to end at the same time."""
 PASS_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 10.0
-SETTLE_SECONDS: Final = 30.0
+SETTLE_SECONDS: Final = 10.0
 """How long effects of ended runs are waited for before they are marked unknown: twice what their workers need to notice."""
 LOOK_SECONDS: Final = 0.5
 LONGEST_CALL_SECONDS: Final = 900.0

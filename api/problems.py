@@ -70,6 +70,8 @@ _TEMPORAL_AWAY: Final = frozenset(
         RPCStatusCode.ABORTED,
         RPCStatusCode.UNKNOWN,
         RPCStatusCode.INTERNAL,
+        # A run whose last task did not come to its end takes no update until the task has been tried again.
+        RPCStatusCode.FAILED_PRECONDITION,
     }
 )
 

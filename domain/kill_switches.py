@@ -195,15 +195,16 @@ class StoppedRun(Contract):
 class StoppedEffect(Contract):
     """An effect that was in flight when the switch was engaged, or began before every lease had run out.
 
-    `begun_at` is when it was sent, where that was recorded, else the latest it can have been. `outcome` `failed` without a
-    settlement to pay was never sent, or was refused.
+    `reserved_at` is when it was about to be sent, `sent_at` when it was; of one whose process died nobody recorded whether it
+    was. `owed` says what became of its reservation.
     """
 
     key: str
     attempt: int
     provider: str
     model: str
-    begun_at: UtcTime
+    reserved_at: UtcTime
+    sent_at: UtcTime | None
     ended_at: UtcTime | None
     outcome: CallOutcome
     owed: str | None
@@ -212,8 +213,9 @@ class StoppedEffect(Contract):
 class KillSwitchStatement(Contract):
     """What a switch did, once it is quiet: the predicate of the signed statement.
 
-    `silence_ms`: from engaging to the last effect that began; `stillness_ms`: to the moment the last effect in flight had ended
-    or was marked unknown. `lease_ms` bounds the first by construction.
+    `silence_ms`: from engaging to the last effect that was sent, as far as that was recorded; `effects_unrecorded` are those
+    whose process died, and for them `lease_ms` is the bound by construction. `stillness_ms`: from engaging to the moment the last
+    effect in flight had ended or was marked unknown.
     """
 
     switch_id: KillSwitchId
@@ -230,6 +232,7 @@ class KillSwitchStatement(Contract):
     runs_found: Count
     effects_found: Count
     effects_unknown: Count
+    effects_unrecorded: Count
     runs: tuple[StoppedRun, ...]
     effects: tuple[StoppedEffect, ...]
     schedules_paused: tuple[str, ...]

@@ -23,13 +23,11 @@ from domain.kill_switches import (
 LISTED_AT_MOST: Final = 10_000
 """Runs and effects that a statement names; it counts them all."""
 # The calls that a switch means and that had not ended when it was engaged, or began later. What was refused before it was sent
-# is none. Where nobody recorded when a call was sent, it is taken for the latest that its lease, of a second, allowed.
+# is none.
 _OF_EFFECTS: Final = """
 FROM (SELECT c.tenant_id, c.workflow_id, c.step_key, c.attempt, c.provider, c.model, c.outcome, c.settlement, c.ended_at,
        c.error_type, s.engaged_at,
-       CASE WHEN c.sent_ms IS NOT NULL THEN c.started_at + make_interval(secs => c.sent_ms / 1000.0)
-            ELSE least(greatest(c.started_at, s.engaged_at + interval '1 second'),
-                       coalesce(c.ended_at, 'infinity')) END AS begun_at
+       c.started_at AS reserved_at, c.started_at + make_interval(secs => c.sent_ms / 1000.0) AS sent_at
 FROM kill_switches s JOIN slm_calls c ON c.started_at > s.engaged_at - interval '2 hours'
     AND (s.target_tenant IS NULL OR c.tenant_id = s.target_tenant)
     AND CASE s.scope WHEN 'all' THEN true WHEN 'tenant' THEN true WHEN 'region' THEN c.region = s.value
@@ -47,13 +45,14 @@ _SUMS: Final = " ".join(
     (
         """
 SELECT count(*) AS found, count(*) FILTER (WHERE settlement = 'unknown') AS unknown,
-       coalesce(max(begun_at - engaged_at) FILTER (WHERE begun_at > engaged_at), interval '0') AS silence,
+       count(*) FILTER (WHERE sent_at IS NULL) AS unrecorded,
+       coalesce(max(sent_at - engaged_at) FILTER (WHERE sent_at > engaged_at), interval '0') AS silence,
        coalesce(max(ended_at - engaged_at), interval '0') AS stillness
 """,
         _OF_EFFECTS,
     )
 )
-_LISTED: Final = " ".join(("SELECT *", _OF_EFFECTS, "ORDER BY begun_at, workflow_id, step_key, attempt LIMIT $3"))
+_LISTED: Final = " ".join(("SELECT *", _OF_EFFECTS, "ORDER BY reserved_at, workflow_id, step_key, attempt LIMIT $3"))
 _SWITCH: Final = """
 SELECT switch_id, scope, value, target_tenant, epoch, engaged_by, engaged_at, schedules, clock_timestamp() AS stated_at,
        (SELECT count(*) FROM kill_switch_runs r WHERE r.tenant_id = s.tenant_id AND r.switch_id = s.switch_id) AS runs_found
@@ -156,6 +155,7 @@ class PostgresStoppedWork(PostgresKillSwitches):
             stillness_ms=round(sums["stillness"].total_seconds() * 1000),
             effects_found=sums["found"],
             effects_unknown=sums["unknown"],
+            effects_unrecorded=sums["unrecorded"],
             runs=tuple(StoppedRun.model_validate({name: row[name] for name in StoppedRun.model_fields}) for row in runs),
             effects=tuple(map(_effect, effects)),
             schedules_paused=tuple(rows[0]["schedules"]),
@@ -181,5 +181,5 @@ def _effect(row: Any) -> StoppedEffect:
     return StoppedEffect(
         key=f"{row['workflow_id']}/{row['step_key']}",
         owed=row["settlement"],
-        **{name: row[name] for name in ("attempt", "provider", "model", "begun_at", "ended_at", "outcome")},
+        **{name: row[name] for name in ("attempt", "provider", "model", "reserved_at", "sent_at", "ended_at", "outcome")},
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import threading
 import time
@@ -67,6 +68,7 @@ class Call:
     body: dict[str, Any]
     at: float = field(default_factory=time.time)
     finished: bool = False
+    ended_at: float | None = None
     path: str = ""
     query: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -128,6 +130,8 @@ class FakeVendor(LoopbackServer):
         self.mode: Mode = mode
         self.modes: deque[Mode] = deque()
         self.latency = latency
+        self.latencies: Iterator[float] | None = None
+        """Where it is set, each slow call takes the next of these."""
         self.retry_after = retry_after
         self.api_key = api_key
         self.elsewhere = "http://127.0.0.1:1/"
@@ -227,7 +231,7 @@ class FakeVendor(LoopbackServer):
         if mode == "slow":
             await self._wait()
         response = self._respond(mode, call)
-        call.finished = True
+        call.finished, call.ended_at = True, time.time()
         return response
 
     def _respond(self, mode: Mode, call: Call) -> Response:
@@ -300,13 +304,15 @@ class FakeVendor(LoopbackServer):
         if self._released:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(waiting.wait(), self.latency)
+            await asyncio.wait_for(waiting.wait(), self.latency if self.latencies is None else next(self.latencies))
 
     async def _control(self, request: Request) -> dict[str, Any]:
         told = await request.json()
         self.mode = told.get("mode", self.mode)
         self.modes.extend(told.get("modes", ()))
         self.latency = told.get("latency", self.latency)
+        if "latencies" in told:
+            self.latencies = itertools.cycle(told["latencies"])
         if told.get("release"):
             self.release()
         return {"mode": self.mode}

@@ -27,6 +27,7 @@ def updated(type_: str | None) -> WorkflowUpdateFailedError:
         (SessionClosed("It is closed."), "session-closed"),
         (rpc(RPCStatusCode.NOT_FOUND), "not-found"),
         (rpc(RPCStatusCode.RESOURCE_EXHAUSTED), "too-many-requests"),
+        (rpc(RPCStatusCode.FAILED_PRECONDITION), "dependency-unavailable"),
         (rpc(RPCStatusCode.UNAVAILABLE), "dependency-unavailable"),
         (rpc(RPCStatusCode.DEADLINE_EXCEEDED), "dependency-unavailable"),
         (rpc(RPCStatusCode.CANCELLED), "dependency-unavailable"),

@@ -138,7 +138,8 @@ def verify(
         show_json(stated.model_dump(mode="json"))
         return
     typer.echo(f"The signature holds. {stated.switch_id}: {_what(stated.model_dump())}, engaged {stated.engaged_at.isoformat()}")
-    typer.echo(f"  silence {stated.silence_ms} ms (at most {stated.lease_ms} by the lease), stillness {stated.stillness_ms} ms")
+    unrecorded = f", {stated.effects_unrecorded} not recorded: at most {stated.lease_ms} ms" if stated.effects_unrecorded else ""
+    typer.echo(f"  silence {stated.silence_ms} ms{unrecorded}; stillness {stated.stillness_ms} ms")
     typer.echo(f"  runs ended: {stated.runs_found}; effects in flight: {stated.effects_found}, {stated.effects_unknown} unknown")
 
 
