@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.cli.environment import complain, show_json, use_stack_environment
+from workers.cli.environment import complain, show_json
 from workers.cli.options import TENANT, AfterOption, JsonOption, KeyOption, LimitOption, TenantOption
 
 _switches = typer.Typer(help="Stop work at once, and prove that it is quiet.", no_args_is_help=True, rich_markup_mode=None)
@@ -97,11 +97,17 @@ def show(
 
 
 @_switches.command()
-def statement(switch_id: Annotated[str, typer.Argument(help="The switch, ksw_….")], tenant: TenantOption = TENANT) -> None:
-    """Print the signed statement as JSON. Example: soma kill-switch statement ksw_… > statement.json"""
+def statement(
+    switch_id: Annotated[str, typer.Argument(help="The switch, ksw_….")],
+    wait: Annotated[int, typer.Option("--wait", help="Seconds to wait until everything is quiet.", min=0)] = 0,
+    tenant: TenantOption = TENANT,
+) -> None:
+    """Print the signed statement as JSON, once everything is quiet. Example: soma kill-switch statement ksw_… > statement.json"""
     from workers.cli.gateway_client import open_gateway
 
     with open_gateway(tenant, as_json=True) as gateway:
+        if wait:
+            _until_quiet(gateway, switch_id, wait, quiet=True)
         show_json(gateway.get(f"/v1/kill-switches/{switch_id}/statement"))
 
 
@@ -124,7 +130,6 @@ def verify(
     from domain.errors import DomainError
     from runtime.settings import settings
 
-    use_stack_environment()
     path = keys or settings().statement_trusted_keys_file
     if path is None:
         complain("No keys are known; name them with --keys, or set STATEMENT_TRUSTED_KEYS_FILE.")

@@ -20,6 +20,7 @@ from workers.cli import (
     decision,
     doctor,
     document,
+    drill,
     gateway,
     key,
     kill_switch,
@@ -66,7 +67,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, revocation, kill_switch, signing_key, key, document, session, decision),
+    *(tour, token, revocation, kill_switch, drill, signing_key, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
