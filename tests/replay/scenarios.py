@@ -171,6 +171,45 @@ async def tokens_revoked(product: Live, caller: Caller) -> str:
     return await run_of(product, caller, "revocation.create")
 
 
+async def session_stopped(_: Live, caller: Caller) -> str:
+    """A session that a kill switch ends."""
+    started = await start(caller, "What is a library?")
+    await stopped(caller)
+    return started["workflow_id"]
+
+
+async def switch_stated(_: Live, caller: Caller) -> str:
+    """A kill switch that is stated and waits for its release."""
+    return f"kill-switch/{caller.tenant}/{await stopped(caller)}"
+
+
+async def switch_expired(product: Live, caller: Caller) -> str:
+    """A kill switch that ends by itself."""
+    name = f"kill-switch/{caller.tenant}/{await stopped(caller, expires_in_seconds=8)}"
+    await product.temporal.get_workflow_handle(name).result()
+    return name
+
+
+async def switches_swept(product: Live, _: Caller) -> str:
+    """The platform looks for switches that nobody carries out."""
+    name = "kill-switch-sweep/system/recorded"
+    run = await product.temporal.start_workflow("kill_switch.sweep", "local", id=name, task_queue="platform")
+    await run.result()
+    return run.id
+
+
+async def stopped(caller: Caller, **more: object) -> str:
+    """The id of a switch that stops the caller's tenant, once it is stated."""
+    body = {"scope": "tenant", "reason": "recorded"} | more
+    switch_id: str = (await caller.post("/v1/kill-switches", body)).json()["switch_id"]
+
+    async def stated() -> bool:
+        return (await caller.get(f"/v1/kill-switches/{switch_id}")).json()["stated_at"] is not None
+
+    await until(stated, 60)
+    return switch_id
+
+
 SCENARIOS: dict[str, Scenario] = {
     "answered": answered,
     "denied": denied,
@@ -190,4 +229,8 @@ SCENARIOS: dict[str, Scenario] = {
     "key_made": key_made,
     "key_revoked": key_revoked,
     "tokens_revoked": tokens_revoked,
+    "session_stopped": session_stopped,
+    "switch_stated": switch_stated,
+    "switch_expired": switch_expired,
+    "switches_swept": switches_swept,
 }
