@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from live import Caller, Live, live, until
+from temporalio.client import Schedule, ScheduleActionStartWorkflow, ScheduleIntervalSpec, ScheduleSpec
 
 from adapters.signing import read_trusted_keys
 from adapters.statements import verify_statement
-from domain.names import SYSTEM_TENANT
+from domain.names import SYSTEM_TENANT, Feature, Lane
 from workers.embedded.stack import EmbeddedStack
+from workflows.options import search_attributes
 
 REASON = "It mails customers on its own."
 
@@ -74,6 +77,32 @@ async def test_running_sessions_are_ended_and_the_statement_names_them(
     assert (statement.effects_found, statement.effects_unknown) == (0, 0)
     types = [event["type"] for event in (await caller.get("/v1/events?topic=killswitch.events")).json()["events"]]
     assert types == ["somagent.kill_switch.engaged.v1", "somagent.kill_switch.stated.v1"]
+
+
+async def test_schedules_of_what_is_stopped_pause_and_go_on_after_it(product: Live, caller: Caller) -> None:
+    schedules = {tenant: f"nightly-{tenant}-{uuid.uuid4().hex[:6]}" for tenant in (caller.tenant, "another")}
+    for tenant, name in schedules.items():
+        attributes = search_attributes(feature=Feature.SLM, tenant_id=tenant, lane=Lane.BATCH, region="local")
+        action = ScheduleActionStartWorkflow("nobody.runs.it", id=name, task_queue="nobody")
+        spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(days=1))])
+        await product.temporal.create_schedule(name, Schedule(action=action, spec=spec), search_attributes=attributes)
+
+    async def paused() -> dict[str, bool]:
+        described = {tenant: await product.temporal.get_schedule_handle(name).describe() for tenant, name in schedules.items()}
+        return {tenant: found.schedule.state.paused for tenant, found in described.items()}
+
+    # The index of schedules lags.
+    await asyncio.sleep(1)
+    made = await engage(caller, "tenant", expires_in_seconds=8)
+    await until_stated(caller, made["switch_id"])
+    assert await paused() == {caller.tenant: True, "another": False}
+
+    async def goes_on() -> bool:
+        return not (await paused())[caller.tenant]
+
+    await until(goes_on, 20)
+    for name in schedules.values():
+        await product.temporal.get_schedule_handle(name).delete()
 
 
 async def test_an_expired_switch_stops_nothing_any_more(caller: Caller) -> None:
