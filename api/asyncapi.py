@@ -35,7 +35,11 @@ _TOPICS: Final[dict[Topic, tuple[str, str]]] = {
     Topic.SLM_METRICS: ("Model calls", "One record for each attempt at a model call. Subject: the session or model request."),
     Topic.BUDGET_EVENTS: ("Budgets", "Caps set, alerts, refusals and overruns. Subject: the budget."),
     Topic.IDENTITY_EVENTS: ("Identity", "API keys made and revoked. Subject: the key."),
-    Topic.POLICY_DECISIONS: ("Decisions", "What the gate decided and what approvers answered. Subject: the session."),
+    Topic.POLICY_DECISIONS: (
+        "Decisions",
+        "What the gate decided, what approvers answered, which policies of a tenant's own came into force, what replays found. "
+        "Subject: the session or model request, the policy set, the replay.",
+    ),
     Topic.MODERATION_EVENTS: ("Moderation", "Texts in which moderation found something. Subject: the session."),
 }
 

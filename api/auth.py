@@ -43,7 +43,8 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.KEY_WRITE: "Make and revoke API keys",
     Scope.REVOCATION_READ: "Read revocations",
     Scope.REVOCATION_WRITE: "Revoke tokens",
-    Scope.POLICY_READ: "Read decisions",
+    Scope.POLICY_READ: "Read decisions and policies, evaluate and replay",
+    Scope.POLICY_WRITE: "Make policy sets, put them in force and out of it",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
 }

@@ -21,6 +21,9 @@ from domain.ports.events import EventReads
 from domain.ports.idempotency import Claims
 from domain.ports.identity import ClientDirectory, Standing, Tokens
 from domain.ports.models import Prices, TokenReads
+from domain.ports.policy import PolicyEngine
+from domain.ports.policy_replays import PolicyReplayReads
+from domain.ports.policy_sets import ActivePolicySets, PolicySetReads
 from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
 from domain.ports.sessions import SessionReads
@@ -48,6 +51,16 @@ class Models:
     mode: str
 
 
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policy engine, the tenants' own policies, and the replays of decisions."""
+
+    engine: PolicyEngine
+    active: ActivePolicySets
+    sets: PolicySetReads
+    replays: PolicyReplayReads
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a route may use."""
@@ -60,6 +73,7 @@ class Services:
     api_keys: ApiKeyReads
     api_key_directory: ApiKeyDirectory
     revocations: RevocationReads
+    policies: Policies
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

@@ -32,6 +32,8 @@ class Prefix(StrEnum):
     BUDGET = "bud"
     API_KEY = "key"
     REVOCATION = "rvk"
+    POLICY_SET = "pol"
+    POLICY_REPLAY = "rpl"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
@@ -41,6 +43,8 @@ SlmRequestId = Annotated[str, StringConstraints(pattern=r"^slm_[0-9a-f]{32}$")]
 BudgetId = Annotated[str, StringConstraints(pattern=r"^bud_[0-9a-f]{32}$")]
 ApiKeyId = Annotated[str, StringConstraints(pattern=r"^key_[0-9a-f]{32}$")]
 RevocationId = Annotated[str, StringConstraints(pattern=r"^rvk_[0-9a-f]{32}$")]
+PolicySetId = Annotated[str, StringConstraints(pattern=r"^pol_[0-9a-f]{32}$")]
+PolicyReplayId = Annotated[str, StringConstraints(pattern=r"^rpl_[0-9a-f]{32}$")]
 DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
 
 

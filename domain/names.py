@@ -87,6 +87,10 @@ class EventType(StrEnum):
     API_KEY_REVOKED = f"{EVENT_PREFIX}.api_key.revoked.v1"
     REVOCATION_CREATED = f"{EVENT_PREFIX}.revocation.created.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
+    POLICY_SET_CREATED = f"{EVENT_PREFIX}.policy_set.created.v1"
+    POLICY_SET_ACTIVATED = f"{EVENT_PREFIX}.policy_set.activated.v1"
+    POLICY_SET_DEACTIVATED = f"{EVENT_PREFIX}.policy_set.deactivated.v1"
+    POLICY_REPLAY_ENDED = f"{EVENT_PREFIX}.policy_replay.ended.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
     CONTENT_FLAGGED = f"{EVENT_PREFIX}.content.flagged.v1"
@@ -109,6 +113,9 @@ class Feature(StrEnum):
     API_KEY = "api-key"
     API_KEY_REVOCATION = "api-key-revocation"
     REVOCATION = "revocation"
+    POLICY_SET = "policy-set"
+    POLICY_SET_ACTIVATION = "policy-set-activation"
+    POLICY_REPLAY = "policy-replay"
 
 
 class WorkflowName(StrEnum):
@@ -125,10 +132,13 @@ class WorkflowName(StrEnum):
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
     REVOCATION_CREATE = "revocation.create"
+    POLICY_SET_CREATE = "policy_set.create"
+    POLICY_SET_ACTIVATE = "policy_set.activate"
+    POLICY_REPLAY = "policy.replay"
 
 
 class UpdateName(StrEnum):
-    """Updates of the session workflow; `resume` and `cancel` also of a model request's."""
+    """Updates of the session workflow; `resume` and `cancel` also of a model request's, `started` of a replay's."""
 
     STARTED = "started"
     SEND = "send"
@@ -164,6 +174,11 @@ class ActivityName(StrEnum):
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
     REVOCATION_CREATE = "revocation.create"
+    POLICY_SET_CREATE = "policy_set.create"
+    POLICY_SET_ACTIVATE = "policy_set.activate"
+    POLICY_REPLAY_OPEN = "policy.replay_open"
+    POLICY_REPLAY_PART = "policy.replay_part"
+    POLICY_REPLAY_CLOSE = "policy.replay_close"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -187,6 +202,7 @@ class Scope(StrEnum):
     REVOCATION_READ = "revocation:read"
     REVOCATION_WRITE = "revocation:write"
     POLICY_READ = "policy:read"
+    POLICY_WRITE = "policy:write"
     POLICY_APPROVE = "policy:approve"
     CODEC_DECODE = "codec:decode"
 

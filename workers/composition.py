@@ -16,12 +16,15 @@ from activities.budgets import BudgetActivities
 from activities.documents import DocumentActivities
 from activities.gate import Gate
 from activities.memory import MemoryActivities
+from activities.policy_replays import PolicyReplayActivities
+from activities.policy_sets import PolicySetActivities
 from activities.revocations import RevocationActivities
 from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_requests import SlmRequestActivities
 from adapters.cedar.engine import CedarEngine
+from adapters.cedar.observed import ObservedEngine, PolicyMetrics
 from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
 from adapters.moderation import Re2Moderator
@@ -38,6 +41,8 @@ from adapters.postgres.identity import PostgresClientDirectory, PostgresStanding
 from adapters.postgres.lost_calls import PostgresLedger
 from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
+from adapters.postgres.policy_replays import PostgresPolicyReplays
+from adapters.postgres.policy_sets import CurrentPolicySets, PostgresPolicySets
 from adapters.postgres.revocations import PostgresRevocations
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
@@ -51,7 +56,7 @@ from adapters.redis.connection import RedisConnection
 from adapters.redis.token_reads import RedisTokenReads
 from adapters.signing import read_trusted_keys
 from adapters.signing_keys import FileTokens
-from api.services import Models, Services
+from api.services import Models, Policies, Services
 from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
@@ -73,6 +78,8 @@ class Activities:
     documents: DocumentActivities
     api_keys: ApiKeyActivities
     revocations: RevocationActivities
+    policy_sets: PolicySetActivities
+    policy_replays: PolicyReplayActivities
     budgets: BudgetActivities
 
 
@@ -150,16 +157,18 @@ async def compose_worker(
         base = await exits.enter_async_context(_base(settings, "worker"))
         pool, blobs = base.pool, PostgresBlobs(base.pool)
         documents = PostgresDocuments(pool)
+        registry = registry or new_registry()
         gate = Gate(
             constitutions=base.constitution,
+            policy_sets=CurrentPolicySets(pool, base.engine),
             standing=PostgresStanding(pool),
             moderator=base.moderator,
-            policy=base.engine,
+            policy=ObservedEngine(base.engine, PolicyMetrics(registry)),
             blobs=blobs,
         )
         inputs = ModelInputs(blobs=blobs, sessions=PostgresSessionReads(pool, base.notices), documents=documents)
         review = (base.constitution, base.moderator)
-        metrics = ModelMetrics(registry or new_registry())
+        metrics = ModelMetrics(registry)
         backplane = make_backplane(settings, pool, inputs, review, metrics, exits, calls=calls_models)
         yield Activities(
             sessions=SessionActivities(gate, PostgresSessions(pool)),
@@ -169,6 +178,15 @@ async def compose_worker(
             documents=DocumentActivities(extractor=PlainTextExtractor(), blobs=blobs, documents=documents),
             api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
             revocations=RevocationActivities(PostgresRevocations(pool)),
+            policy_sets=PolicySetActivities(store=PostgresPolicySets(pool), blobs=blobs, engine=base.engine),
+            policy_replays=PolicyReplayActivities(
+                store=PostgresPolicyReplays(pool),
+                history=PostgresPolicyReplays(pool),
+                constitutions=PostgresConstitutions(pool),
+                policy_sets=PostgresPolicySets(pool),
+                engine=base.engine,
+                blobs=blobs,
+            ),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -210,6 +228,12 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             standing=PostgresStanding(base.pool),
             api_keys=PostgresApiKeys(base.pool),
             revocations=PostgresRevocations(base.pool),
+            policies=Policies(
+                engine=base.engine,
+                active=CurrentPolicySets(base.pool, base.engine),
+                sets=PostgresPolicySets(base.pool),
+                replays=PostgresPolicyReplays(base.pool),
+            ),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

@@ -26,6 +26,8 @@ from workers.search_attributes import ensure_search_attributes
 from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
 from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
+from workflows.policy_replays import PolicyReplayWorkflow
+from workflows.policy_sets import PolicySetActivateWorkflow, PolicySetCreateWorkflow
 from workflows.revocations import RevocationCreateWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
@@ -50,6 +52,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             ApiKeyCreateWorkflow,
             ApiKeyRevokeWorkflow,
             RevocationCreateWorkflow,
+            *(PolicySetCreateWorkflow, PolicySetActivateWorkflow, PolicyReplayWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -84,6 +87,8 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.api_keys.create,
             parts.api_keys.revoke,
             parts.revocations.revoke,
+            *(parts.policy_sets.create, parts.policy_sets.activate),
+            *(parts.policy_replays.open, parts.policy_replays.part, parts.policy_replays.close),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

@@ -115,6 +115,16 @@ LEDGER: Final = ActivityOptions(
 )
 """Upkeep of the ledger: many small transactions, a heartbeat after each."""
 
+REPLAY: Final = ActivityOptions(
+    task_queue=Queue.PLATFORM.value,
+    start_to_close_timeout=timedelta(minutes=5),
+    schedule_to_close_timeout=timedelta(hours=1),
+    heartbeat_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=20)),
+    cancellation_type=ActivityCancellationType.TRY_CANCEL,
+)
+"""A part of a replay: seconds of work, a heartbeat after each hundred decisions."""
+
 KEPT_REQUESTS: Final = 1000
 """Request keys an entity remembers across continue-as-new."""
 

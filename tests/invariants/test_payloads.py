@@ -16,6 +16,8 @@ from domain.decisions import Decision, Resolution
 from domain.documents import DocumentDeletion, DocumentInput, DocumentView
 from domain.memory import RecallCall, RecallOutcome, RememberCall, Remembered
 from domain.models import SlmAnswer, SlmCall
+from domain.policy_replays import CloseReplayCall, PolicyReplayInput, ReplayPartOutcome
+from domain.policy_sets import PolicySetActivationInput, PolicySetInput
 from domain.reconciling import ReconcileCall, Reconciled
 from domain.revocations import RevocationInput
 from domain.routing import Route
@@ -43,6 +45,7 @@ PAYLOADS: tuple[type[Contract], ...] = (
     ApiKeyOutcome,
     ApiKeyRevocationInput,
     RevocationInput,
+    *(PolicySetInput, PolicySetActivationInput, PolicyReplayInput, ReplayPartOutcome, CloseReplayCall),
     CancelOutcome,
     CloseCall,
     CloseTurnCall,
