@@ -71,8 +71,8 @@ def test_every_activity_call_takes_its_options_from_one_place(path: Path) -> Non
 
 
 def test_effects_are_scheduled_by_the_gate_alone() -> None:
-    """What is called outside the gate only records: rows of ours, or the text of an uploaded document. A replay asks policies, and
-    does nothing of what they permit."""
+    """What is called outside the gate only records: rows of ours, or the text of an uploaded document. A replay asks policies,
+    and does nothing of what they permit."""
     recording = {
         *("TURN_QUEUE", "DOCUMENT_ADD", "DOCUMENT_DELETE", "API_KEY_CREATE", "API_KEY_REVOKE"),
         "REVOCATION_CREATE",

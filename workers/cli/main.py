@@ -25,6 +25,7 @@ from workers.cli import (
     ledger,
     logs,
     migrate,
+    policy,
     relay,
     revocation,
     session,
@@ -66,6 +67,7 @@ def start(context: typer.Context) -> None:
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
     *(tour, token, revocation, signing_key, key, document, session, decision),
+    policy,
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
