@@ -12,8 +12,8 @@ from domain.base import Contract
 
 _INTRODUCTION: Final = """\
 One decision in a process, without the rest of the gate: {policies} policies, parsed before, with the schema on, {calls} calls of
-each case in turns. **Plain** is one call of the Cedar library. **Ours** makes request and entities from a question (three entities
-for one effect, five for five) and a verdict with its reasons from the answer. The aim is a p95 below 2 ms.
+each case in turns. **Plain** is one call of the Cedar library. **Ours** makes request and entities from a question (three
+entities for one effect, five for five) and a verdict with its reasons from the answer. The aim is a p95 below 2 ms.
 """
 
 
