@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from domain.base import Contract
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 """Without quotes and blanks, so that it stands in Cedar text as it is."""
 Words = Annotated[tuple[Word, ...], Field(min_length=1, max_length=50)]
-Bytes = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Bytes = Annotated[int, Strict(), Field(ge=0, le=2**53 - 1)]
 
 _PERMIT: Final = """\
 // A layer permits nothing by itself: this permits whatever the constitution permits.
@@ -78,7 +78,7 @@ class EscalateByScore(_Template):
 
     title: ClassVar[str] = "Approval by score"
     template: Literal["escalate-by-score"] = "escalate-by-score"
-    score: Annotated[int, Field(ge=1, le=1000, examples=[400])]
+    score: Annotated[int, Strict(), Field(ge=1, le=1000, examples=[400])]
 
     def cedar(self) -> str:
         """The policy."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, Strict, StringConstraints, model_validator
 
 from api.auth import ServicesDependency, require
 from api.edge_types import CleanText, Name
@@ -30,6 +30,7 @@ router = edge_router("policies")
 _TYPES: Final = {Effect.MEMORY_RECALL: "memory", Effect.MEMORY_REMEMBER: "memory", Effect.MODEL_CALL: "model"}
 _PERMITTED: Final = frozenset({Verdict.ALLOW, Verdict.WARN, Verdict.TRANSFORM})
 _Scope = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,160}$")]
+_Number = Annotated[Count, Strict()]
 _Text = Annotated[CleanText, StringConstraints(max_length=200)]
 
 
@@ -70,15 +71,15 @@ class Resource(Contract):
 class Context(Contract):
     """The facts that policies see. `score` is computed from the others where it is left out."""
 
-    text_bytes: Count = 0
-    documents: Count = 0
-    document_bytes: Count = 0
-    turn: Count = 0
+    text_bytes: _Number = 0
+    documents: _Number = 0
+    document_bytes: _Number = 0
+    turn: _Number = 0
     persona: _Text = ""
     model_role: _Text | None = Field(default=None, description="`dialogue_reasoning` where it is left out.")
     region: _Text | None = Field(default=None, description="The gateway's where it is left out.")
     categories: tuple[_Text, ...] = Field(default=(), max_length=50, description="Of what moderation found.")
-    score: Annotated[int, Field(ge=0, le=1000)] | None = None
+    score: Annotated[int, Strict(), Field(ge=0, le=1000)] | None = None
 
 
 class EvaluationBody(Contract):

@@ -95,6 +95,8 @@ async def test_the_tenants_layer_and_candidates_beside_it(caller: Caller) -> Non
         question(resource={"type": "model", "id": "embeddings"}),
         question(context={"turn": -1}),
         question(context={"score": 1001}),
+        question(context={"score": False}),
+        question(context={"turn": "7"}),
         question(context={"mood": "good"}),
         question(subject=ALICE | {"properties": {"tenant_id": "other"}}),
         question(action={"name": "model:call"}, resource={"type": "model", "id": "asr"}, context={"model_role": "tts"}),

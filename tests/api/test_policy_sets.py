@@ -204,6 +204,7 @@ async def test_a_set_in_force_that_cannot_be_used_any_more_is_not_as_if_there_we
         {"name": "x", "templates": [{"template": "region-allow-list", "regions": []}]},
         {"name": "x", "templates": [{"template": "escalate-by-score", "score": 1001}]},
         {"name": "x", "templates": [{"template": "document-size-cap", "max_bytes": -1}]},
+        {"name": "x", "templates": [{"template": "document-size-cap", "max_bytes": True}]},
         {"name": "x", "text": PERMIT, "active": True},
     ],
 )
