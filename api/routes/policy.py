@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, Strict, StringConstraints, model_validator
 
 from api.auth import ServicesDependency, require
-from api.edge_types import CleanText, Name
+from api.edge_types import LINE_PATTERN, CleanText, Name
 from api.policy_texts import WhatIf, candidates
 from api.problems import problems
 from api.routing import edge_router
@@ -31,7 +31,11 @@ _TYPES: Final = {Effect.MEMORY_RECALL: "memory", Effect.MEMORY_REMEMBER: "memory
 _PERMITTED: Final = frozenset({Verdict.ALLOW, Verdict.WARN, Verdict.TRANSFORM})
 _Scope = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,160}$")]
 _Number = Annotated[Count, Strict()]
-_Text = Annotated[CleanText, StringConstraints(max_length=200)]
+_Text = Annotated[
+    CleanText,
+    StringConstraints(max_length=200, pattern=r"^[^\n\t]*$"),
+    Field(json_schema_extra={"pattern": LINE_PATTERN.removesuffix("+$") + "*$"}),
+]
 
 
 class NoProperties(Contract):
@@ -41,7 +45,7 @@ class NoProperties(Contract):
 class SubjectProperties(Contract):
     """What a token would say; what is left out is the caller's own."""
 
-    client_id: Annotated[_Text, Field(max_length=64)] | None = None
+    client_id: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")] | None = None
     scopes: tuple[_Scope, ...] | None = Field(default=None, max_length=100)
 
 
