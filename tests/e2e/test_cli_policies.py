@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import httpx2
 import pytest
 from soma_command import Soma
 
@@ -48,6 +49,10 @@ def test_policies_are_made_activated_asked_and_replayed(serving: Soma) -> None:
     constitution = serving.directory / "constitution.cedar"
     constitution.write_text(builtin().policies)
     assert serving("policy", "replay", "--policies", str(constitution), "--layer", "constitution", *of).returncode == 0
+
+    metrics = httpx2.get(f"http://127.0.0.1:{serving.ports['worker-admin']}/metrics", trust_env=False).text
+    assert 'somagent_policy_decisions_total{layer="constitution",verdict="allow"}' in metrics
+    assert 'somagent_policy_decision_seconds_count{verdict="allow"}' in metrics
 
     assert "is not in force" in serving.ok("policy", "deactivate", made["policy_set_id"], *of)
     (listed,) = json.loads(serving.ok("policy", "list", *of, "--json"))["policy_sets"]

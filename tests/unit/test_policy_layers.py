@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from gate_ports import ACTIVE, DECISION_ID, ENGINE, HeldBlobs, HeldPolicies, gate_request, gate_with
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.actors import Actor
@@ -95,6 +95,7 @@ def test_instructions_of_both_layers_are_followed() -> None:
     assert codes(answer) == [("policy", "secrets-are-taken-out"), ("tenant-policy", "names")]
 
 
+@settings(deadline=None)
 @given(
     tenant=st.lists(st.sampled_from(PIECES), max_size=4).map("\n".join) | st.text(max_size=40),
     score=st.integers(0, 1000),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gate_ports import ENGINE
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_policy_layers import BUILTIN, FORBID, PERMIT, question
 
@@ -34,6 +34,7 @@ POLICY = '@id("a") @reason("a; \\" // b") forbid(principal, action, resource) wh
 GAP = st.sampled_from(["", " ", "\n", "\n\n  ", '// a; " comment\n', "\t"])
 
 
+@settings(deadline=None)
 @given(gaps=st.lists(GAP, min_size=1, max_size=6), tail=st.sampled_from(["", "permit(", "// end"]))
 def test_each_policy_is_found_where_it_stands(gaps: list[str], tail: str) -> None:
     text = "".join(gap + POLICY for gap in gaps) + tail
@@ -46,6 +47,7 @@ def test_each_policy_is_found_where_it_stands(gaps: list[str], tail: str) -> Non
         assert text.split("\n")[line - 1][column - 1 :].startswith(text[offset : offset + 6].split("\n")[0])
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_text_is_too_strange_to_be_looked_at(text: str) -> None:
     assert sum(len(source) for _, source in sources(text)) <= len(text)
