@@ -41,6 +41,7 @@ system-check:
 bench: $(VENV)/.dev ## Measure, and write docs/performance.md
 	@$(BIN)/python -m benchmarks.session_start
 	@$(BIN)/python -m benchmarks.slm
+	@$(BIN)/python -m benchmarks.policy
 
 drills: $(VENV)/.dev ## Longer chaos drills; DRILL=full runs them at full length
 	@DRILL=$(or $(DRILL),small) $(BIN)/pytest tests/chaos tests/contract/test_ledger_under_kills.py -m drill -p no:cacheprovider

@@ -14,6 +14,7 @@ from domain.constitution import ActiveConstitution, Direction, Severity
 from domain.decisions import GateRequest, Reason, ReasonCode, Verdict, strictest
 from domain.errors import StoppedByKillSwitch
 from domain.kill_switches import act_of
+from domain.policy_sets import ActivePolicySet, LayerVerdict, PolicyLayers
 from domain.ports.blobs import BlobStore
 from domain.ports.identity import Standing
 from domain.ports.kill_switches import Lease
@@ -43,6 +44,8 @@ class Case:
     findings: tuple[Finding, ...] = ()
     score: int = 0
     transform: str | None = None
+    own_policies: ActivePolicySet | None = None
+    layers: tuple[LayerVerdict, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def _answer(said: object) -> PolicyAnswer:
 
 
 class PolicyChecker:
-    """The constitution's policies, asked for every effect of the request."""
+    """The constitution's policies and the tenant's own, asked for every effect of the request."""
 
     name = "policy"
 
@@ -196,15 +199,21 @@ class PolicyChecker:
         self._engine = engine
 
     async def check(self, case: Case) -> Opinion:
-        """The strictest verdict over the effects. The case then says how the text is to be transformed."""
-        answer = _answer(self._engine.evaluate(case.constitution, question(case)))
+        """The strictest verdict over effects and layers. The case then says how the text is to be transformed."""
+        answer = _answer(self._engine.evaluate(layers_of(case), question(case)))
         if answer.verdict is not Verdict.ALLOW and not answer.reasons:
             raise NonsenseError("a verdict without a reason")
         if answer.verdict is Verdict.TRANSFORM and answer.transform is None:
             raise NonsenseError("a transform without an instruction")
         if answer.transform is not None:
             redaction.categories(answer.transform)
-        return Opinion(answer.verdict, answer.reasons, replace(case, transform=answer.transform))
+        return Opinion(answer.verdict, answer.reasons, replace(case, transform=answer.transform, layers=answer.layers))
+
+
+def layers_of(case: Case) -> PolicyLayers:
+    """The policies that a case is decided by."""
+    own = case.own_policies.text if case.own_policies is not None else None
+    return PolicyLayers(constitution=case.constitution.document.policies, tenant=own)
 
 
 def question(case: Case) -> PolicyQuestion:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import rfc8785
@@ -31,12 +31,14 @@ from domain.constitution import ActiveConstitution, Direction
 from domain.decisions import Decision, GateRequest, Reason, ReasonCode, Verdict, strictest
 from domain.errors import ConstitutionUnavailable
 from domain.ids import DecisionId
+from domain.policy_sets import ActivePolicySet
 from domain.ports.blobs import BlobStore
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.identity import Standing
 from domain.ports.kill_switches import Lease
 from domain.ports.moderation import Moderator
 from domain.ports.policy import PolicyEngine
+from domain.ports.policy_sets import ActivePolicySets
 
 GATE_SECONDS: Final = 2.0
 
@@ -67,7 +69,7 @@ class _Hearing:
     def deny(self, code: ReasonCode, message: str) -> None:
         self.note(Verdict.DENY, Reason(checker=self.speaker, code=code.value, message=message))
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: object) -> None:
         # The error's own words may quote the text; its type does not.
         _log.error("The gate's checker %s failed with %s.", self.speaker, type(error).__name__)
         self.deny(ReasonCode.CHECKER_FAILED, f"The check of {self.speaker} failed, which is a denial; try again later.")
@@ -80,6 +82,7 @@ class Gate:
         self,
         *,
         constitutions: ConstitutionSource,
+        policy_sets: ActivePolicySets,
         standing: Standing,
         kill_switches: Lease,
         moderator: Moderator,
@@ -87,8 +90,10 @@ class Gate:
         blobs: BlobStore,
         seconds: float = GATE_SECONDS,
     ) -> None:
-        """`blobs` holds the texts that requests name and takes the transformed ones; `seconds` bounds one decision."""
+        """`policy_sets` are the tenants' own policies; `blobs` holds the texts that requests name and takes the transformed ones;
+        `seconds` bounds one decision."""
         self._constitutions = constitutions
+        self._policy_sets = policy_sets
         self._blobs = blobs
         self._seconds = seconds
         self._checkers: Sequence[Checker] = (
@@ -127,6 +132,11 @@ class Gate:
         if not isinstance(constitution, ActiveConstitution):
             return hearing.fail(constitution)
         hearing.case = Case(hearing.request, hearing.direction, constitution)
+        hearing.speaker = "tenant-policy"
+        own = await _outcome(self._policy_sets.current(hearing.request.actor.tenant_id))
+        if own is not None and not isinstance(own, ActivePolicySet):
+            return hearing.fail(own)
+        hearing.case = replace(hearing.case, own_policies=own)
         for checker in self._checkers:
             hearing.speaker = checker.name
             opinion = await _outcome(checker.check(hearing.case))
@@ -180,11 +190,13 @@ def _decision(hearing: _Hearing, decision_id: DecisionId) -> Decision:
         input_digest=_digest(hearing),
         transformed=hearing.transformed if hearing.verdict is not Verdict.DENY else None,
         decided_at=hearing.request.at,
+        tenant_policy_digest=case.own_policies.digest if case and case.own_policies else None,
     )
 
 
 def _snapshot(hearing: _Hearing, decision: Decision) -> dict[str, Any]:
-    """With the constitution of that hash this is enough to ask the policies again; the text is named by its digest alone."""
+    """With the constitution and the tenant's policies of those digests this is enough to ask the policies again (see
+    `domain.policy_replays`); the text is named by its digest alone."""
     case = hearing.case
     matches = Counter((f.rule_id, f.category, f.severity.value) for f in (case.findings if case else ()))
     return {
@@ -192,6 +204,9 @@ def _snapshot(hearing: _Hearing, decision: Decision) -> dict[str, Any]:
         "request": hearing.request.model_dump(mode="json"),
         "constitution_hash": decision.constitution_hash,
         "policy_digest": decision.policy_digest,
+        "tenant_policy_digest": decision.tenant_policy_digest,
+        "tenant_policy_set": case.own_policies.policy_set_id if case and case.own_policies else None,
+        "layers": [said.model_dump(mode="json") for said in case.layers] if case else [],
         "checkers": [{"checker": name, "verdict": verdict.value} for name, verdict in hearing.opinions],
         "findings": [
             {"rule_id": rule, "category": category, "severity": severity, "matches": count}

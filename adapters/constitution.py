@@ -66,14 +66,14 @@ def verify(
     if document.issued_at > now + _SKEW:
         raise ConstitutionUnavailable(f"The constitution is issued at {document.issued_at.isoformat()}, which is still to come.")
     _require_unexpired(document, now)
-    problems = engine.check(document) + moderator.check(document)
+    problems = (*(fault.message for fault in engine.check(document.policies)), *moderator.check(document))
     if problems:
         first, *others = problems
         raise ConstitutionUnavailable(f"The constitution cannot be used. {first}{f' And {len(others)} more.' if others else ''}")
     return ActiveConstitution(
         document=document,
         hash=hashlib.sha256(payload).hexdigest(),
-        policy_digest=engine.digest(document),
+        policy_digest=engine.digest(document.policies),
         key_id=key_id,
     )
 

@@ -37,6 +37,11 @@ _TOPICS: Final[dict[Topic, tuple[str, str]]] = {
     Topic.IDENTITY_EVENTS: ("Identity", "API keys made and revoked. Subject: the key."),
     Topic.KILLSWITCH_EVENTS: ("Kill switches", "Engaging, the statement once everything is quiet, and the release."),
     Topic.POLICY_DECISIONS: ("Decisions", "What the gate decided and what approvers answered. Subject: the session."),
+    Topic.POLICY_DECISIONS: (
+        "Decisions",
+        "What the gate decided, what approvers answered, which policies of a tenant's own came into force, what replays found. "
+        "Subject: the session or model request, the policy set, the replay.",
+    ),
     Topic.MODERATION_EVENTS: ("Moderation", "Texts in which moderation found something. Subject: the session."),
 }
 

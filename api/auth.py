@@ -46,7 +46,8 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.KILLSWITCH_READ: "Read kill switches and their statements",
     Scope.KILLSWITCH_ENGAGE: "Engage kill switches",
     Scope.KILLSWITCH_RELEASE: "Release kill switches, with two approvals",
-    Scope.POLICY_READ: "Read decisions",
+    Scope.POLICY_READ: "Read decisions and policies, evaluate and replay",
+    Scope.POLICY_WRITE: "Make policy sets, put them in force and out of it",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
 }

@@ -22,6 +22,9 @@ from domain.ports.idempotency import Claims
 from domain.ports.identity import ClientDirectory, Standing, Tokens
 from domain.ports.kill_switches import KillSwitches, Lease
 from domain.ports.models import Prices, TokenReads
+from domain.ports.policy import PolicyEngine
+from domain.ports.policy_replays import PolicyReplayReads
+from domain.ports.policy_sets import ActivePolicySets, PolicySetReads
 from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
 from domain.ports.sessions import SessionReads
@@ -49,6 +52,16 @@ class Models:
     mode: str
 
 
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policy engine, the tenants' own policies, and the replays of decisions."""
+
+    engine: PolicyEngine
+    active: ActivePolicySets
+    sets: PolicySetReads
+    replays: PolicyReplayReads
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a route may use."""
@@ -63,6 +76,7 @@ class Services:
     revocations: RevocationReads
     lease: Lease
     kill_switches: KillSwitches
+    policies: Policies
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

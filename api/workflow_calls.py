@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.errors import ERRORS, DependencyUnavailable, DomainError
 from domain.kill_switches import EnforceCall
 from domain.names import Feature, Lane, Queue, UpdateName, WorkflowName, workflow_id
+from domain.policy_replays import PolicyReplayInput
 from domain.sessions import SessionInput, StartOutcome
 from domain.slm import SlmRequestInput
 from runtime.ids import new_uuid
@@ -139,6 +140,31 @@ async def start_enforcement(temporal: Client, call: EnforceCall, region: str) ->
             static_summary=f"Kill switch of {call.tenant_id}",
             rpc_timeout=DEADLINE,
         )
+
+
+async def start_policy_replay(temporal: Client, *, workflow_id: str, asked: PolicyReplayInput, region: str) -> None:
+    """Update-with-start: the replay runs, and can be read. One of that id that has ended is left as it is."""
+    tenant_id = asked.actor.tenant_id
+    with_start: Any = WithStartWorkflowOperation
+    operation = with_start(
+        WorkflowName.POLICY_REPLAY.value,
+        asked,
+        id=workflow_id,
+        task_queue=Queue.PLATFORM.value,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        priority=priority(Lane.BATCH, tenant_id),
+        search_attributes=search_attributes(feature=Feature.POLICY_REPLAY, tenant_id=tenant_id, lane=Lane.BATCH, region=region),
+        static_summary=f"Replay of decisions of {tenant_id}",
+    )
+    client: Any = temporal
+    try:
+        with _reached():
+            await client.execute_update_with_start_workflow(
+                UpdateName.STARTED.value, start_workflow_operation=operation, id=asked.replay_id, rpc_timeout=DEADLINE
+            )
+    except WorkflowAlreadyStartedError:
+        return
 
 
 async def cancel_run(temporal: Client, workflow_id: str) -> None:

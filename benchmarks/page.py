@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from benchmarks import policy_results
+from benchmarks.policy_results import PolicyReport
 from benchmarks.results import Measured, Memory, Pair, Report, Run
 from benchmarks.slm_page import section
 from benchmarks.slm_results import SlmReport
@@ -47,13 +49,15 @@ _SETTINGS = """\
 """
 
 
-def page(sessions: Report | None, models: SlmReport | None) -> str:
+def page(sessions: Report | None, models: SlmReport | None, policies: PolicyReport | None) -> str:
     """The page; a benchmark that never ran has no section."""
     parts = [_HEAD]
     if sessions is not None:
         parts += ["## Session starts\n", _about(sessions), _session_starts(sessions)]
     if models is not None:
         parts += ["## Model calls\n", _about(models), section(models)]
+    if policies is not None:
+        parts += ["## Policy decisions\n", _about(policies), policy_results.section(policies)]
     return "\n".join((*parts, _SETTINGS))
 
 

@@ -14,12 +14,14 @@ from typing import Final
 import psutil
 
 from benchmarks.page import page
+from benchmarks.policy_results import PolicyReport
 from benchmarks.results import Report, Run
 from benchmarks.slm_results import SlmReport
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SESSIONS: Final = ROOT / "benchmarks" / "results" / "session_start.json"
 MODELS: Final = ROOT / "benchmarks" / "results" / "slm.json"
+POLICIES: Final = ROOT / "benchmarks" / "results" / "policy.json"
 PAGE: Final = ROOT / "docs" / "performance.md"
 
 
@@ -49,11 +51,14 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def write(report: Run, json: Path, to: Path, *, sessions: Path = SESSIONS, models: Path = MODELS) -> None:
-    """Writes the figures, then the page, whose other section is of the figures that the other benchmark left."""
+def write(
+    report: Run, json: Path, to: Path, *, sessions: Path = SESSIONS, models: Path = MODELS, policies: Path = POLICIES
+) -> None:
+    """Writes the figures, then the page, whose other sections are of the figures that the other benchmarks left."""
     json.parent.mkdir(parents=True, exist_ok=True)
     json.write_text(report.model_dump_json(indent=2) + "\n")
     found = Report.model_validate_json(sessions.read_text()) if sessions.exists() else None
     models_found = SlmReport.model_validate_json(models.read_text()) if models.exists() else None
-    to.write_text(page(found, models_found))
+    policies_found = PolicyReport.model_validate_json(policies.read_text()) if policies.exists() else None
+    to.write_text(page(found, models_found, policies_found))
     say(f"wrote {json} and {to}")

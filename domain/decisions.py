@@ -84,7 +84,8 @@ class GateRequest(Contract):
 
 
 class Decision(Contract):
-    """The gate's answer. `score` is 0..1000; `transformed`, where there is one, replaces the text everywhere.
+    """The gate's answer. `score` is 0..1000; `transformed`, where there is one, replaces the text everywhere. `policy_digest` is
+    of the constitution's policies, `tenant_policy_digest` of the tenant's own, where it has any in force.
 
     There is one when the verdict is `transform`, and when it is `escalate` and a policy also transforms: an approved text is
     still transformed.
@@ -99,6 +100,7 @@ class Decision(Contract):
     input_digest: Sha256
     transformed: BlobRef | None = None
     decided_at: UtcTime
+    tenant_policy_digest: Sha256 | None = None
 
 
 class Resolution(Contract):

@@ -10,7 +10,7 @@
     ├── Conflict 409 ── RequestInProgress 409 (retryable), SessionClosed 409
     ├── TooLarge 413
     ├── UnsupportedMediaType 415
-    ├── Unprocessable 422 ── IdempotencyKeyReused 422, PriceUnknown 422, ModelBlocked 422
+    ├── Unprocessable 422 ── IdempotencyKeyReused, PolicyInvalid, PriceUnknown, ModelBlocked
     ├── TooManyRequests 429 (retryable) ── TooManyTurns 429
     ├── UpstreamFailed 502
     │   └── ModelRefused 502 ── ModelKeyRefused, ModelBadRequest, ModelContentFiltered, ModelContextExceeded
@@ -148,6 +148,12 @@ class IdempotencyKeyReused(Unprocessable):
     """The same Idempotency-Key came with another body."""
 
     type, title = "idempotency-key-reused", "Idempotency-Key reused"
+
+
+class PolicyInvalid(Unprocessable):
+    """Policies do not parse, do not fit the schema or lack an annotation; `faults` say which, and where."""
+
+    type, title = "policy-invalid", "Policies cannot be used"
 
 
 class PriceUnknown(Unprocessable):

@@ -13,7 +13,19 @@ from domain.budgets import BudgetScope
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, Verdict
 from domain.events import NewEvent
-from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, KillSwitchId, RevocationId, SessionId, SlmRequestId, TurnId
+from domain.ids import (
+    ApiKeyId,
+    BudgetId,
+    DecisionId,
+    DocumentId,
+    KillSwitchId,
+    PolicyReplayId,
+    PolicySetId,
+    RevocationId,
+    SessionId,
+    SlmRequestId,
+    TurnId,
+)
 from domain.kill_switches import KillSwitchScope
 from domain.models import CallRecord
 from domain.names import EventType, Topic
@@ -407,6 +419,60 @@ class KillSwitchReleased(OfKillSwitch):
     released_by: tuple[str, ...]
 
 
+class OfPolicySet(EventData):
+    """An event on a policy set of the tenant's; its subject is the set's id. `subject` is who did it."""
+
+    topic: ClassVar[Topic] = Topic.POLICY_DECISIONS
+
+    policy_set_id: PolicySetId
+    version: Count
+    digest: Sha256
+    subject: str
+
+    @property
+    def about(self) -> str:
+        return self.policy_set_id
+
+
+class PolicySetCreated(OfPolicySet):
+    """A version was made; nothing is decided by it yet."""
+
+    event_type: ClassVar[EventType] = EventType.POLICY_SET_CREATED
+
+
+class PolicySetActivated(OfPolicySet):
+    """A version is in force, in place of the one of `replaced_version` where there was one."""
+
+    event_type: ClassVar[EventType] = EventType.POLICY_SET_ACTIVATED
+
+    replaced_version: Count | None = None
+
+
+class PolicySetDeactivated(OfPolicySet):
+    """A version is out of force; the constitution decides alone."""
+
+    event_type: ClassVar[EventType] = EventType.POLICY_SET_DEACTIVATED
+
+
+class PolicyReplayEnded(EventData):
+    """Recorded decisions were asked again. `status` is how that ended; what was counted until then stands."""
+
+    event_type: ClassVar[EventType] = EventType.POLICY_REPLAY_ENDED
+    topic: ClassVar[Topic] = Topic.POLICY_DECISIONS
+
+    replay_id: PolicyReplayId
+    status: str
+    decisions: Count
+    identical: Count
+    changed: Count
+    not_replayable: Count
+    subject: str
+
+    @property
+    def about(self) -> str:
+        return self.replay_id
+
+
 class SlmCallRecorded(CallRecord, EventData):
     """One attempt at a model call, as it ended. Its subject is the session or the model request it belongs to."""
 
@@ -438,6 +504,7 @@ class DecisionRecorded(EventData):
     input_digest: Sha256
     workflow_id: str
     resource: str
+    tenant_policy_digest: Sha256 | None = None
 
     @property
     def about(self) -> str:
@@ -456,6 +523,7 @@ class DecisionRecorded(EventData):
             input_digest=decision.input_digest,
             workflow_id=workflow_id,
             resource=resource,
+            tenant_policy_digest=decision.tenant_policy_digest,
         )
 
 
@@ -526,6 +594,10 @@ EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
         KillSwitchEngaged,
         KillSwitchStated,
         KillSwitchReleased,
+        PolicySetCreated,
+        PolicySetActivated,
+        PolicySetDeactivated,
+        PolicyReplayEnded,
         DecisionRecorded,
         DecisionResolved,
         ContentFlagged,

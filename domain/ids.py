@@ -33,6 +33,8 @@ class Prefix(StrEnum):
     API_KEY = "key"
     REVOCATION = "rvk"
     KILL_SWITCH = "ksw"
+    POLICY_SET = "pol"
+    POLICY_REPLAY = "rpl"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
@@ -43,6 +45,8 @@ BudgetId = Annotated[str, StringConstraints(pattern=r"^bud_[0-9a-f]{32}$")]
 ApiKeyId = Annotated[str, StringConstraints(pattern=r"^key_[0-9a-f]{32}$")]
 RevocationId = Annotated[str, StringConstraints(pattern=r"^rvk_[0-9a-f]{32}$")]
 KillSwitchId = Annotated[str, StringConstraints(pattern=r"^ksw_[0-9a-f]{32}$")]
+PolicySetId = Annotated[str, StringConstraints(pattern=r"^pol_[0-9a-f]{32}$")]
+PolicyReplayId = Annotated[str, StringConstraints(pattern=r"^rpl_[0-9a-f]{32}$")]
 DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
 
 

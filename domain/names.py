@@ -91,6 +91,10 @@ class EventType(StrEnum):
     KILL_SWITCH_STATED = f"{EVENT_PREFIX}.kill_switch.stated.v1"
     KILL_SWITCH_RELEASED = f"{EVENT_PREFIX}.kill_switch.released.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
+    POLICY_SET_CREATED = f"{EVENT_PREFIX}.policy_set.created.v1"
+    POLICY_SET_ACTIVATED = f"{EVENT_PREFIX}.policy_set.activated.v1"
+    POLICY_SET_DEACTIVATED = f"{EVENT_PREFIX}.policy_set.deactivated.v1"
+    POLICY_REPLAY_ENDED = f"{EVENT_PREFIX}.policy_replay.ended.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
     CONTENT_FLAGGED = f"{EVENT_PREFIX}.content.flagged.v1"
@@ -115,6 +119,9 @@ class Feature(StrEnum):
     REVOCATION = "revocation"
     KILL_SWITCH = "kill-switch"
     KILL_SWITCH_SWEEP = "kill-switch-sweep"
+    POLICY_SET = "policy-set"
+    POLICY_SET_ACTIVATION = "policy-set-activation"
+    POLICY_REPLAY = "policy-replay"
 
 
 class WorkflowName(StrEnum):
@@ -133,10 +140,13 @@ class WorkflowName(StrEnum):
     REVOCATION_CREATE = "revocation.create"
     KILL_SWITCH_ENFORCE = "kill_switch.enforce"
     KILL_SWITCH_SWEEP = "kill_switch.sweep"
+    POLICY_SET_CREATE = "policy_set.create"
+    POLICY_SET_ACTIVATE = "policy_set.activate"
+    POLICY_REPLAY = "policy.replay"
 
 
 class UpdateName(StrEnum):
-    """Updates of the session workflow; `resume` and `cancel` also of a model request's."""
+    """Updates of the session workflow; `resume` and `cancel` also of a model request's, `started` of a replay's."""
 
     STARTED = "started"
     SEND = "send"
@@ -180,6 +190,11 @@ class ActivityName(StrEnum):
     KILL_SWITCH_RELEASE = "kill_switch.release"
     KILL_SWITCH_RESUME = "kill_switch.resume"
     KILL_SWITCH_PENDING = "kill_switch.pending"
+    POLICY_SET_CREATE = "policy_set.create"
+    POLICY_SET_ACTIVATE = "policy_set.activate"
+    POLICY_REPLAY_OPEN = "policy.replay_open"
+    POLICY_REPLAY_PART = "policy.replay_part"
+    POLICY_REPLAY_CLOSE = "policy.replay_close"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -206,6 +221,7 @@ class Scope(StrEnum):
     KILLSWITCH_ENGAGE = "killswitch:engage"
     KILLSWITCH_RELEASE = "killswitch:release"
     POLICY_READ = "policy:read"
+    POLICY_WRITE = "policy:write"
     POLICY_APPROVE = "policy:approve"
     CODEC_DECODE = "codec:decode"
 

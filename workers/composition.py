@@ -19,12 +19,15 @@ from activities.effects import Effects
 from activities.gate import Gate
 from activities.kill_switches import KillSwitchActivities
 from activities.memory import MemoryActivities
+from activities.policy_replays import PolicyReplayActivities
+from activities.policy_sets import PolicySetActivities
 from activities.revocations import RevocationActivities
 from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_requests import SlmRequestActivities
 from adapters.cedar.engine import CedarEngine
+from adapters.cedar.observed import ObservedEngine, PolicyMetrics
 from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
 from adapters.moderation import Re2Moderator
@@ -44,6 +47,8 @@ from adapters.postgres.kill_switches import PostgresKillSwitches
 from adapters.postgres.lost_calls import PostgresLedger
 from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
+from adapters.postgres.policy_replays import PostgresPolicyReplays
+from adapters.postgres.policy_sets import CurrentPolicySets, PostgresPolicySets
 from adapters.postgres.revocations import PostgresRevocations
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
@@ -58,7 +63,7 @@ from adapters.redis.token_reads import RedisTokenReads
 from adapters.signing import read_trusted_keys
 from adapters.signing_keys import FileTokens
 from adapters.statements import DsseSigner
-from api.services import Models, Services
+from api.services import Models, Policies, Services
 from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
@@ -82,6 +87,8 @@ class Activities:
     api_keys: ApiKeyActivities
     revocations: RevocationActivities
     kill_switches: KillSwitchActivities
+    policy_sets: PolicySetActivities
+    policy_replays: PolicyReplayActivities
     budgets: BudgetActivities
 
 
@@ -163,17 +170,19 @@ async def compose_worker(
         base = await exits.enter_async_context(_base(settings, "worker"))
         pool, blobs = base.pool, PostgresBlobs(base.pool)
         documents = PostgresDocuments(pool)
+        registry = registry or new_registry()
         gate = Gate(
             constitutions=base.constitution,
+            policy_sets=CurrentPolicySets(pool, base.engine),
             standing=PostgresStanding(pool),
             kill_switches=base.lease,
             moderator=base.moderator,
-            policy=base.engine,
+            policy=ObservedEngine(base.engine, PolicyMetrics(registry)),
             blobs=blobs,
         )
         inputs = ModelInputs(blobs=blobs, sessions=PostgresSessionReads(pool, base.notices), documents=documents)
         review = (base.constitution, base.moderator)
-        metrics = ModelMetrics(registry or new_registry())
+        metrics = ModelMetrics(registry)
         effects = Effects(base.lease, settings.region)
         backplane = make_backplane(settings, pool, inputs, review, metrics, effects, exits, calls=calls_models)
         yield Activities(
@@ -186,6 +195,15 @@ async def compose_worker(
             revocations=RevocationActivities(PostgresRevocations(pool)),
             kill_switches=KillSwitchActivities(
                 store=PostgresStoppedWork(pool), runs=TemporalRuns(temporal), signer=DsseSigner(settings.statement_key_file)
+            ),
+            policy_sets=PolicySetActivities(store=PostgresPolicySets(pool), blobs=blobs, engine=base.engine),
+            policy_replays=PolicyReplayActivities(
+                store=PostgresPolicyReplays(pool),
+                history=PostgresPolicyReplays(pool),
+                constitutions=PostgresConstitutions(pool),
+                policy_sets=PostgresPolicySets(pool),
+                engine=base.engine,
+                blobs=blobs,
             ),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
@@ -230,6 +248,12 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             revocations=PostgresRevocations(base.pool),
             lease=base.lease,
             kill_switches=PostgresKillSwitches(base.pool),
+            policies=Policies(
+                engine=base.engine,
+                active=CurrentPolicySets(base.pool, base.engine),
+                sets=PostgresPolicySets(base.pool),
+                replays=PostgresPolicyReplays(base.pool),
+            ),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

@@ -27,6 +27,8 @@ from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
 from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
 from workflows.kill_switches import KillSwitchEnforceWorkflow, KillSwitchSweepWorkflow
+from workflows.policy_replays import PolicyReplayWorkflow
+from workflows.policy_sets import PolicySetActivateWorkflow, PolicySetCreateWorkflow
 from workflows.revocations import RevocationCreateWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
@@ -53,6 +55,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             RevocationCreateWorkflow,
             KillSwitchEnforceWorkflow,
             KillSwitchSweepWorkflow,
+            *(PolicySetCreateWorkflow, PolicySetActivateWorkflow, PolicyReplayWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -93,6 +96,8 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.kill_switches.settle,
             parts.kill_switches.state,
             parts.kill_switches.resume,
+            *(parts.policy_sets.create, parts.policy_sets.activate),
+            *(parts.policy_replays.open, parts.policy_replays.part, parts.policy_replays.close),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

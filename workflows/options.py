@@ -125,6 +125,15 @@ ENFORCE: Final = ActivityOptions(
     priority=Priority(priority_key=int(Lane.SAFETY)),
 )
 """A step of a kill switch. Retried for ever: what is to be stopped is looked for until it is quiet."""
+REPLAY: Final = ActivityOptions(
+    task_queue=Queue.PLATFORM.value,
+    start_to_close_timeout=timedelta(minutes=5),
+    schedule_to_close_timeout=timedelta(hours=1),
+    heartbeat_timeout=timedelta(seconds=15),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=20)),
+    cancellation_type=ActivityCancellationType.TRY_CANCEL,
+)
+"""A part of a replay: seconds of work, a heartbeat after each hundred decisions."""
 
 KEPT_REQUESTS: Final = 1000
 """Request keys an entity remembers across continue-as-new."""

@@ -9,10 +9,10 @@ from typing import Any, Final
 import cedarpy
 import rfc8785
 
-from adapters.cedar.policies import SCHEMA_TEXT, Policies, Policy, ask, prepared, problems
-from domain.constitution import ActiveConstitution, Constitution
+from adapters.cedar.policies import SCHEMA_TEXT, Policies, Policy, ask, faults, prepared
 from domain.decisions import Reason, ReasonCode, Verdict, strictest
 from domain.names import Effect
+from domain.policy_sets import SPEAKERS, LayerVerdict, PolicyFault, PolicyLayer, PolicyLayers
 from domain.ports.policy import PolicyAnswer, PolicyQuestion
 
 _RESOURCES: Final = {
@@ -25,31 +25,40 @@ _RESOURCES: Final = {
 class CedarEngine:
     """Implements `domain.ports.policy.PolicyEngine`. Policy sets are parsed once and kept."""
 
-    name = "policy"
+    def evaluate(self, layers: PolicyLayers, question: PolicyQuestion) -> PolicyAnswer:
+        """The strictest verdict of the policies that determined the answers of each layer. Never raises: an error is a denial."""
+        return _together(_Layer(layer).evaluate(text, question) for layer, text in layers.named())
 
-    def evaluate(self, constitution: ActiveConstitution, question: PolicyQuestion) -> PolicyAnswer:
-        """The strictest verdict of the policies that determined the answers. Never raises: an error is a denial."""
+    def check(self, policies: str) -> tuple[PolicyFault, ...]:
+        """What is wrong with the policies; empty when nothing is."""
+        return faults(policies)
+
+    def count(self, policies: str) -> int:
+        """How many there are. Raises ValueError."""
+        return len(prepared(policies).by_id)
+
+    def digest(self, policies: str) -> str:
+        """SHA-256 over the canonical JSON of policies and schema."""
+        return hashlib.sha256(rfc8785.dumps({"policies": policies, "schema": SCHEMA_TEXT})).hexdigest()
+
+
+class _Layer:
+    """One layer, evaluated as if there were no other."""
+
+    def __init__(self, layer: PolicyLayer) -> None:
+        self._layer = layer
+
+    def evaluate(self, text: str, question: PolicyQuestion) -> PolicyAnswer:
         try:
-            return self._answer(prepared(constitution.document.policies), question)
+            return self._answer(prepared(text), question)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):
             return self._error()
-
-    def check(self, constitution: Constitution) -> tuple[str, ...]:
-        """What is wrong with the policies; empty when nothing is."""
-        return problems(constitution.policies)
-
-    def digest(self, constitution: Constitution) -> str:
-        """SHA-256 over the canonical JSON of policies and schema."""
-        return hashlib.sha256(rfc8785.dumps({"policies": constitution.policies, "schema": SCHEMA_TEXT})).hexdigest()
 
     def _answer(self, policies: Policies, question: PolicyQuestion) -> PolicyAnswer:
         requests, entities = [_request(question, action) for action in question.actions], _entities(question)
         results = ask(requests, policies.all, entities)
-        answers = [self._one(policies, request, entities, result) for request, result in zip(requests, results, strict=True)]
-        return PolicyAnswer(
-            verdict=strictest(*(answer.verdict for answer in answers)),
-            reasons=tuple(dict.fromkeys(reason for answer in answers for reason in answer.reasons)),
-            transform=_instructions(answer.transform for answer in answers),
+        return _together(
+            self._one(policies, request, entities, result) for request, result in zip(requests, results, strict=True)
         )
 
     def _one(
@@ -78,15 +87,41 @@ class CedarEngine:
         spoken = sorted((policy for policy in determining if policy.verdict is not Verdict.ALLOW), key=lambda policy: policy.id)
         return PolicyAnswer(
             verdict=verdict,
-            reasons=tuple(Reason(checker=self.name, code=policy.id, message=policy.reason) for policy in spoken),
+            reasons=tuple(Reason(checker=SPEAKERS[self._layer], code=policy.id, message=policy.reason) for policy in spoken),
             transform=_instructions(policy.transform for policy in spoken),
+            layers=(self._verdict(verdict, *(policy.id for policy in determining)),),
         )
 
     def _denial(self, code: ReasonCode, message: str) -> PolicyAnswer:
-        return PolicyAnswer(verdict=Verdict.DENY, reasons=(Reason(checker=self.name, code=code.value, message=message),))
+        reason = Reason(checker=SPEAKERS[self._layer], code=code.value, message=message)
+        return PolicyAnswer(verdict=Verdict.DENY, reasons=(reason,), layers=(self._verdict(Verdict.DENY),))
 
     def _error(self) -> PolicyAnswer:
         return self._denial(ReasonCode.POLICY_ERROR, "The policies could not be evaluated, which is a denial.")
+
+    def _verdict(self, verdict: Verdict, *policies: str) -> LayerVerdict:
+        return LayerVerdict(layer=self._layer, verdict=verdict, policies=tuple(sorted(policies)))
+
+
+def _together(given: Iterable[PolicyAnswer]) -> PolicyAnswer:
+    """One answer of several, to other actions or by other layers: the strictest verdict, each reason and instruction once."""
+    answers = tuple(given)
+    by_layer: dict[PolicyLayer, list[LayerVerdict]] = {}
+    for said in (said for answer in answers for said in answer.layers):
+        by_layer.setdefault(said.layer, []).append(said)
+    return PolicyAnswer(
+        verdict=strictest(*(answer.verdict for answer in answers)),
+        reasons=tuple(dict.fromkeys(reason for answer in answers for reason in answer.reasons)),
+        transform=_instructions(answer.transform for answer in answers),
+        layers=tuple(
+            LayerVerdict(
+                layer=layer,
+                verdict=strictest(*(each.verdict for each in said)),
+                policies=tuple(sorted({id_ for each in said for id_ in each.policies})),
+            )
+            for layer, said in by_layer.items()
+        ),
+    )
 
 
 def _instructions(given: Iterable[str | None]) -> str | None:

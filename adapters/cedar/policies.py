@@ -24,8 +24,10 @@ from typing import Any, Final
 
 import cedarpy
 
+from adapters.cedar.places import line_and_column, sources
 from domain import redaction
 from domain.decisions import Verdict
+from domain.policy_sets import PolicyFault
 
 SCHEMA_TEXT: Final = (Path(__file__).parent / "schema.cedarschema").read_text(encoding="utf-8")
 SCHEMA: Final = cedarpy.Schema.from_str(SCHEMA_TEXT)
@@ -61,39 +63,64 @@ class Policies:
     unescalated: cedarpy.PolicySet
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=256)
 def prepared(text: str) -> Policies:
-    """The policies, parsed; kept by text. Raises ValueError when anything is wrong with them: see `problems` for what."""
-    found = problems(text)
+    """The policies, parsed; kept by text. Raises ValueError when anything is wrong with them: see `faults` for what."""
+    found = faults(text)
     if found:
-        raise ValueError(found[0])
+        raise ValueError(found[0].message)
     static: dict[str, Any] = {policy["annotations"]["id"]: policy for policy in _parse(text)["staticPolicies"].values()}
     by_id = {id_: _read(id_, policy) for id_, policy in static.items()}
     unescalated = {id_: policy for id_, policy in static.items() if by_id[id_].verdict is not Verdict.ESCALATE}
     return Policies(by_id, _policy_set(static), _policy_set(unescalated))
 
 
-def problems(text: str) -> tuple[str, ...]:
-    """What is wrong with the policies, each in a sentence; empty when nothing is."""
+def faults(text: str) -> tuple[PolicyFault, ...]:
+    """What is wrong with the policies, each in a sentence with where the policy begins; empty when nothing is."""
     try:
         parsed = _parse(text)
     except ValueError as error:
-        return (f"The policies do not parse: {error}.",)
+        return _unparsed(text, error)
     if parsed["templates"] or parsed["templateLinks"]:
-        return ("The policies hold a template; write it out, since nothing links it.",)
+        return (PolicyFault(message="The policies hold a template; write it out, since nothing links it."),)
     static: dict[str, Any] = parsed["staticPolicies"]
-    names = {position: policy.get("annotations", {}).get("id") or position for position, policy in static.items()}
-    found = [f"{count} policies have the id {name}." for name, count in Counter(names.values()).items() if count > 1]
-    for position, policy in static.items():
-        found += [f"The policy {names[position]} {trouble}." for trouble in _troubles(policy)]
+    places = {f"policy{number}": line_and_column(text, offset) for number, (offset, _) in enumerate(sources(text))}
+    names = {number: policy.get("annotations", {}).get("id") or number for number, policy in static.items()}
+
+    def at(number: str, sentence: str) -> PolicyFault:
+        line, column = places.get(number, (None, None))
+        return PolicyFault(message=sentence, line=line, column=column)
+
+    last = {name: number for number, name in names.items()}
+    counted = Counter(names.values()).items()
+    found = [at(last[name], f"{count} policies have the id {name}.") for name, count in counted if count > 1]
+    for number, policy in static.items():
+        found += [at(number, f"The policy {names[number]} {trouble}.") for trouble in _troubles(policy)]
     result: cedarpy.ValidationResult = _driver.validate_policies(text, SCHEMA)
     if not result.validation_passed:
         found += [
-            f"The policy {names.get(error.policy_id, error.policy_id)} breaks the schema: {error.error}."
+            at(error.policy_id, f"The policy {names.get(error.policy_id, error.policy_id)} breaks the schema: {_said(error)}.")
             for error in result.errors
         ]
-        found = found or ["The policies break the schema."]
+        found = found or [PolicyFault(message="The policies break the schema.")]
     return tuple(found)
+
+
+def _unparsed(text: str, error: ValueError) -> tuple[PolicyFault, ...]:
+    """The policies that do not parse by themselves; the whole text where each does."""
+    found: list[PolicyFault] = []
+    for offset, source in sources(text):
+        try:
+            _parse(source)
+        except ValueError as trouble:
+            line, column = line_and_column(text, offset)
+            found.append(PolicyFault(message=f"The policies do not parse: {trouble}.", line=line, column=column))
+    return tuple(found) or (PolicyFault(message=f"The policies do not parse: {error}."),)
+
+
+def _said(error: cedarpy.ValidationError) -> str:
+    """Without the number that Cedar gave the policy."""
+    return error.error.removeprefix(f"for policy `{error.policy_id}`, ")
 
 
 def ask(requests: list[dict[str, Any]], policies: cedarpy.PolicySet, entities: list[dict[str, Any]]) -> list[cedarpy.AuthzResult]:

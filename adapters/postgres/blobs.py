@@ -35,6 +35,7 @@ WHERE b.tenant_id = $1 AND b.sha256 = ANY($2::text[])
   AND NOT EXISTS (SELECT FROM slm_calls c WHERE c.tenant_id = $1 AND c.answer -> 'reply' ->> 'sha256' = b.sha256)
   AND NOT EXISTS (SELECT FROM decisions e
                   WHERE e.tenant_id = $1 AND (strpos(e.decision::text, b.sha256) > 0 OR strpos(e.snapshot::text, b.sha256) > 0))
+  AND NOT EXISTS (SELECT FROM policy_replays p WHERE p.tenant_id = $1 AND b.sha256 IN (p.candidates, p.result_sha256))
   AND (b.created_at < now() - interval '1 hour'
        OR EXISTS (SELECT FROM documents d
                   WHERE d.tenant_id = $1 AND b.sha256 IN (d.sha256, d.text_sha256) AND d.created_at >= b.created_at))
@@ -58,7 +59,7 @@ async def verified(content: bytes, sha256: str) -> bytes:
 
 
 async def drop_unnamed(connection: Connection, tenant_id: str, digests: tuple[str, ...]) -> None:
-    """Deletes those of the tenant's blobs that no document, turn, model answer or decision names."""
+    """Deletes those of the tenant's blobs that no document, turn, model answer, decision or replay names."""
     await connection.execute(_DROP_UNNAMED, tenant_id, list(digests))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from domain.constitution import ActiveConstitution
+from domain.constitution import ActiveConstitution, Constitution
 
 
 class ConstitutionSource(Protocol):
@@ -24,4 +24,12 @@ class ConstitutionStore(Protocol):
 
     async def activate(self, hash_: str, version: int, envelope: dict[str, Any]) -> None:
         """Stores the envelope under the hash of its document and makes it the active one; again is harmless."""
+        ...
+
+
+class ConstitutionArchive(Protocol):
+    """Constitutions that were in force once."""
+
+    async def document(self, hash_: str) -> Constitution | None:
+        """The one of that hash, or None when it is not kept."""
         ...

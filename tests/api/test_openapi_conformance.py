@@ -76,6 +76,19 @@ async def request_to_resume(caller: Caller) -> str:
     return queued["request_id"]
 
 
+async def policies_to_switch(caller: Caller) -> dict[str, str]:
+    """The ids of a policy set that permits all, and of a replay that has ended."""
+    text = '@id("all") permit(principal, action, resource);'
+    made = (await caller.post("/v1/policy-sets", {"name": "all", "text": text})).json()["policy_set_id"]
+    replay = (await caller.post("/v1/policy/replays", {})).json()["replay_id"]
+
+    async def ended() -> bool:
+        return (await caller.get(f"/v1/policy/replays/{replay}")).json()["status"] == "completed"
+
+    await until(ended)
+    return {"policy_sets": made, "policy_replays": replay}
+
+
 async def model_to_review(product: Live, caller: Caller) -> None:
     """A model that used more than its bound while a budget paid for it."""
     assert (await caller.post("/v1/budgets", {"scope": "tenant", "cap": 10**9})).status_code == 201
@@ -142,6 +155,7 @@ async def test_the_gateway_answers_as_its_document_says(
     (tmp_path / "openapi.json").write_text(json.dumps(with_bearer_tokens(document)))
     ids = {name: await decision_to_make(caller) for name in ("to_approve", "to_refuse")}
     ids["to_resume"] = await request_to_resume(caller)
+    ids |= await policies_to_switch(caller)
     await model_to_review(product, caller)
     before = answers(product)
 

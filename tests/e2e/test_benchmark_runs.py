@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from soma_command import ROOT
 
+from benchmarks.policy_results import PolicyReport
 from benchmarks.results import Report
 from benchmarks.slm_results import SlmReport
 
@@ -56,3 +57,15 @@ def test_a_small_run_of_model_calls_measures_every_part(tmp_path: Path) -> None:
         assert f"### {heading}\n" in page
     # The other benchmark's section, of the figures it left.
     assert "## Session starts\n" in page
+
+
+@pytest.mark.timeout(120)
+def test_a_small_run_of_policy_decisions_compares_with_plain_calls(tmp_path: Path) -> None:
+    figures, page = _run("policy", tmp_path, "--calls", "3", "--runs", "2")
+
+    report = PolicyReport.model_validate_json(figures)
+    assert (report.policies, report.calls) == (200, 6)
+    assert [each.name.split(",")[0] for each in report.times] == ["plain call", "plain call", "ours", "ours", "ours"]
+    assert all(0 < each.p50_ms <= each.p95_ms for each in report.times)
+    assert "## Policy decisions\n" in page
+    assert "| plain call, 20 entities |" in page

@@ -17,6 +17,8 @@ from domain.documents import DocumentDeletion, DocumentInput, DocumentView
 from domain.kill_switches import EnforceCall, Enforced
 from domain.memory import RecallCall, RecallOutcome, RememberCall, Remembered
 from domain.models import SlmAnswer, SlmCall
+from domain.policy_replays import CloseReplayCall, PolicyReplayInput, ReplayPartOutcome
+from domain.policy_sets import PolicySetActivationInput, PolicySetInput
 from domain.reconciling import ReconcileCall, Reconciled
 from domain.revocations import RevocationInput
 from domain.routing import Route
@@ -46,6 +48,7 @@ PAYLOADS: tuple[type[Contract], ...] = (
     RevocationInput,
     EnforceCall,
     Enforced,
+    *(PolicySetInput, PolicySetActivationInput, PolicyReplayInput, ReplayPartOutcome, CloseReplayCall),
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

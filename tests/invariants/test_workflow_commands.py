@@ -71,11 +71,13 @@ def test_every_activity_call_takes_its_options_from_one_place(path: Path) -> Non
 
 
 def test_effects_are_scheduled_by_the_gate_alone() -> None:
-    """What is called outside the gate only records: rows of ours, or the text of an uploaded document."""
+    """What is called outside the gate only records: rows of ours, or the text of an uploaded document. A replay asks policies,
+    and does nothing of what they permit."""
     recording = {
         *("TURN_QUEUE", "DOCUMENT_ADD", "DOCUMENT_DELETE", "API_KEY_CREATE", "API_KEY_REVOKE"),
         "REVOCATION_CREATE",
         *(f"KILL_SWITCH_{step}" for step in ("PENDING", "PAUSE", "CANCEL", "SETTLE", "STATE", "RELEASE", "RESUME")),
+        *("POLICY_SET_CREATE", "POLICY_SET_ACTIVATE", "POLICY_REPLAY_OPEN", "POLICY_REPLAY_PART", "POLICY_REPLAY_CLOSE"),
         *("BUDGET_SET", "MODEL_REVIEW", "LEDGER_SWEEP", "LEDGER_RECONCILE"),
     }
     for path in files("workflows"):

@@ -210,6 +210,35 @@ async def stopped(caller: Caller, **more: object) -> str:
     return switch_id
 
 
+PERMIT = '@id("all") permit(principal, action, resource);'
+
+
+async def policies_made(product: Live, caller: Caller) -> str:
+    """A tenant makes policies of its own."""
+    assert (await caller.post("/v1/policy-sets", {"name": "recorded", "text": PERMIT})).status_code == 201
+    return await run_of(product, caller, "policy_set.create")
+
+
+async def policies_activated(product: Live, caller: Caller) -> str:
+    """A tenant puts policies of its own in force."""
+    made = (await caller.post("/v1/policy-sets", {"name": "recorded", "text": PERMIT})).json()
+    path = f"/v1/policy-sets/{made['policy_set_id']}/activate"
+    assert (await caller.post(path, {"expected_version": 0})).status_code == 200
+    return await run_of(product, caller, "policy_set.activate")
+
+
+async def decisions_replayed(_: Live, caller: Caller) -> str:
+    """Recorded decisions are asked again, by other policies."""
+    await start(caller, "What is a library?")
+    view = (await caller.post("/v1/policy/replays", {"what_if": {"tenant": PERMIT}})).json()
+
+    async def ended() -> bool:
+        return (await caller.get(f"/v1/policy/replays/{view['replay_id']}")).json()["status"] == "completed"
+
+    await until(ended)
+    return view["workflow_id"]
+
+
 SCENARIOS: dict[str, Scenario] = {
     "answered": answered,
     "denied": denied,
@@ -233,4 +262,7 @@ SCENARIOS: dict[str, Scenario] = {
     "switch_stated": switch_stated,
     "switch_expired": switch_expired,
     "switches_swept": switches_swept,
+    "policies_made": policies_made,
+    "policies_activated": policies_activated,
+    "decisions_replayed": decisions_replayed,
 }

@@ -18,12 +18,13 @@ from domain.constitution import ActiveConstitution
 from domain.decisions import Facts, GateRequest
 from domain.errors import NotFound
 from domain.names import Effect
+from domain.policy_sets import ActivePolicySet
 from workers.embedded.constitution import builtin
 
 ENGINE, MODERATOR = CedarEngine(), Re2Moderator()
 DOCUMENT = builtin()
 ACTIVE = ActiveConstitution(
-    document=DOCUMENT, hash=constitution_hash(DOCUMENT), policy_digest=ENGINE.digest(DOCUMENT), key_id="k"
+    document=DOCUMENT, hash=constitution_hash(DOCUMENT), policy_digest=ENGINE.digest(DOCUMENT.policies), key_id="k"
 )
 ACTOR = Actor(tenant_id="demo", subject="someone", client_id="cli_1", scopes=("session:start",), jti="j")
 START = (Effect.SESSION_START, Effect.TURN_ANSWER, Effect.MEMORY_RECALL, Effect.MODEL_CALL, Effect.MEMORY_REMEMBER)
@@ -39,6 +40,19 @@ class HeldConstitution:
 
     async def current(self) -> ActiveConstitution:
         return self._active
+
+
+class HeldPolicies:
+    """A tenant's policies in force, the same for every tenant; none without a text."""
+
+    def __init__(self, text: str | None = None) -> None:
+        self._text = text
+
+    async def current(self, tenant_id: str) -> ActivePolicySet | None:
+        if self._text is None or not tenant_id:
+            return None
+        digest = ENGINE.digest(self._text)
+        return ActivePolicySet(policy_set_id="pol_" + "0" * 32, version=1, text=self._text, digest=digest)
 
 
 class AllStanding:
@@ -90,6 +104,7 @@ def gate_request(text: BlobRef | None = None, **changes: Any) -> GateRequest:
 def gate_with(**ports: Any) -> Gate:
     given: dict[str, Any] = {
         "constitutions": HeldConstitution(ACTIVE),
+        "policy_sets": HeldPolicies(),
         "standing": AllStanding(),
         "kill_switches": NothingStopped(),
         "moderator": MODERATOR,

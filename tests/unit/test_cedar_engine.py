@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from adapters.cedar.engine import CedarEngine
 from domain.actors import Actor
-from domain.constitution import ActiveConstitution, Constitution, Principle
 from domain.decisions import Facts, Verdict
 from domain.names import Effect
+from domain.policy_sets import PolicyLayers
 from domain.ports.policy import PolicyAnswer, PolicyQuestion
 
 BASE = """
@@ -39,22 +38,6 @@ permit(principal, action, resource) when { resource.tenant == principal.tenant &
 ENGINE = CedarEngine()
 
 
-def constitution(policies: str) -> Constitution:
-    return Constitution(
-        version=1,
-        issued_at=datetime(2026, 1, 1, tzinfo=UTC),
-        title="t",
-        principles=(Principle(id="p", title="t", body="b"),),
-        moderation=(),
-        policies=policies,
-    )
-
-
-def active(policies: str) -> ActiveConstitution:
-    document = constitution(policies)
-    return ActiveConstitution(document=document, hash="0" * 64, policy_digest=ENGINE.digest(document), key_id="k")
-
-
 def question(**changes: Any) -> PolicyQuestion:
     facts = {name: changes.pop(name) for name in tuple(changes) if name in Facts.model_fields}
     values: dict[str, Any] = {
@@ -69,7 +52,7 @@ def question(**changes: Any) -> PolicyQuestion:
 
 
 def ask(policies: str, **changes: Any) -> PolicyAnswer:
-    return ENGINE.evaluate(active(policies), question(**changes))
+    return ENGINE.evaluate(PolicyLayers(constitution=policies), question(**changes))
 
 
 def codes(answer: PolicyAnswer) -> list[str]:
@@ -179,7 +162,7 @@ OVERFLOW = '@id("sum") @reason("r") forbid(principal, action, resource) when { c
 
 def test_an_error_at_evaluation_denies() -> None:
     """Cedar skips a forbid that errs and permits; we do not."""
-    assert ENGINE.check(constitution(BASE + OVERFLOW)) == ()
+    assert ENGINE.check(BASE + OVERFLOW) == ()
     assert ask(BASE + OVERFLOW, text_bytes=0).verdict is Verdict.ALLOW
     assert codes(ask(BASE + OVERFLOW, text_bytes=2)) == ["policy-error"]
 
@@ -191,7 +174,7 @@ def test_an_error_at_evaluation_denies() -> None:
 )
 def test_a_question_that_does_not_fit_denies(change: dict[str, Any]) -> None:
     asked = question().model_copy(update=change)
-    assert codes(ENGINE.evaluate(active(BASE), asked)) == ["policy-error"]
+    assert codes(ENGINE.evaluate(PolicyLayers(constitution=BASE), asked)) == ["policy-error"]
 
 
 @pytest.mark.parametrize(
@@ -221,13 +204,13 @@ def test_a_question_that_does_not_fit_denies(change: dict[str, Any]) -> None:
     ],
 )
 def test_check_names_the_trouble(policies: str, complaint: str) -> None:
-    assert any(complaint in trouble for trouble in ENGINE.check(constitution(policies)))
+    assert any(complaint in fault.message for fault in ENGINE.check(policies))
 
 
 def test_check_passes_what_is_right() -> None:
-    assert ENGINE.check(constitution(BASE + ESCALATE + REFUSE + WARN + REDACT + REDACT_NAMES)) == ()
+    assert ENGINE.check(BASE + ESCALATE + REFUSE + WARN + REDACT + REDACT_NAMES) == ()
 
 
 def test_digest_changes_with_the_policies() -> None:
-    digests = [ENGINE.digest(constitution(policies)) for policies in (BASE, BASE, BASE + REFUSE)]
+    digests = [ENGINE.digest(policies) for policies in (BASE, BASE, BASE + REFUSE)]
     assert digests[0] == digests[1] != digests[2]

@@ -28,6 +28,7 @@ from domain.actors import Actor
 from domain.constitution import ActiveConstitution, Direction
 from domain.decisions import Decision, Facts, GateRequest, Verdict
 from domain.names import Effect
+from domain.policy_sets import PolicyLayers
 from domain.ports.moderation import Finding
 from domain.ports.policy import PolicyQuestion
 
@@ -183,7 +184,7 @@ async def test_the_snapshot_is_enough_to_ask_the_policies_again_and_holds_no_tex
     assert "horse" not in json.dumps(stored)
     asked = GateRequest.model_validate(stored["request"])
     answer = ENGINE.evaluate(
-        ACTIVE,
+        PolicyLayers(constitution=ACTIVE.document.policies),
         PolicyQuestion(
             actor=asked.actor,
             actions=tuple(effect.value for effect in asked.effects),

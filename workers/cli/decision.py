@@ -108,6 +108,7 @@ def _show(record: dict[str, Any], *, as_json: bool) -> None:
             ("approver", resolution.get("approver")),
             ("comment", resolution.get("comment")),
             ("policies", decision["policy_digest"]),
+            ("own policies", decision["tenant_policy_digest"]),
             ("constitution", decision["constitution_hash"]),
         )
     )

@@ -27,6 +27,7 @@ from workers.cli import (
     ledger,
     logs,
     migrate,
+    policy,
     relay,
     revocation,
     session,
@@ -68,6 +69,8 @@ def start(context: typer.Context) -> None:
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
     *(tour, token, revocation, kill_switch, drill, signing_key, key, document, session, decision),
+    *(tour, token, revocation, signing_key, key, document, session, decision),
+    policy,
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
