@@ -34,7 +34,10 @@ _TOPICS: Final[dict[Topic, tuple[str, str]]] = {
     Topic.SLM_RESPONSES: ("Model responses", "How model requests ended. Subject: the request."),
     Topic.SLM_METRICS: ("Model calls", "One record for each attempt at a model call. Subject: the session or model request."),
     Topic.BUDGET_EVENTS: ("Budgets", "Caps set, alerts, refusals and overruns. Subject: the budget."),
-    Topic.IDENTITY_EVENTS: ("Identity", "API keys made and revoked. Subject: the key."),
+    Topic.IDENTITY_EVENTS: (
+        "Identity",
+        "API keys, tokens, roles, clients and tenants: made, changed, ended. Subject: which one.",
+    ),
     Topic.POLICY_DECISIONS: ("Decisions", "What the gate decided and what approvers answered. Subject: the session."),
     Topic.MODERATION_EVENTS: ("Moderation", "Texts in which moderation found something. Subject: the session."),
 }

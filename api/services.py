@@ -23,6 +23,7 @@ from domain.ports.identity import ClientDirectory, Standing, Tokens
 from domain.ports.models import Prices, TokenReads
 from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
+from domain.ports.roles import RoleReads
 from domain.ports.sessions import SessionReads
 from domain.ports.slm import Forecasts, SlmReads
 from runtime.metrics import HttpMetrics
@@ -60,6 +61,7 @@ class Services:
     api_keys: ApiKeyReads
     api_key_directory: ApiKeyDirectory
     revocations: RevocationReads
+    roles: RoleReads
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

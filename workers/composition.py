@@ -17,6 +17,7 @@ from activities.documents import DocumentActivities
 from activities.gate import Gate
 from activities.memory import MemoryActivities
 from activities.revocations import RevocationActivities
+from activities.roles import RoleActivities
 from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
@@ -39,6 +40,7 @@ from adapters.postgres.lost_calls import PostgresLedger
 from adapters.postgres.memories import PostgresMemory
 from adapters.postgres.notices import Notices
 from adapters.postgres.revocations import PostgresRevocations
+from adapters.postgres.roles import PostgresRoles
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.slm_reads import PostgresSlmReads
@@ -73,6 +75,7 @@ class Activities:
     documents: DocumentActivities
     api_keys: ApiKeyActivities
     revocations: RevocationActivities
+    roles: RoleActivities
     budgets: BudgetActivities
 
 
@@ -169,6 +172,7 @@ async def compose_worker(
             documents=DocumentActivities(extractor=PlainTextExtractor(), blobs=blobs, documents=documents),
             api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
             revocations=RevocationActivities(PostgresRevocations(pool)),
+            roles=RoleActivities(PostgresRoles(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -210,6 +214,7 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             standing=PostgresStanding(base.pool),
             api_keys=PostgresApiKeys(base.pool),
             revocations=PostgresRevocations(base.pool),
+            roles=PostgresRoles(base.pool),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

@@ -27,6 +27,7 @@ from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
 from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
 from workflows.revocations import RevocationCreateWorkflow
+from workflows.roles import RoleCreateWorkflow, RoleDeleteWorkflow, RoleReplaceWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
 
@@ -50,6 +51,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             ApiKeyCreateWorkflow,
             ApiKeyRevokeWorkflow,
             RevocationCreateWorkflow,
+            *(RoleCreateWorkflow, RoleReplaceWorkflow, RoleDeleteWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -84,6 +86,7 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.api_keys.create,
             parts.api_keys.revoke,
             parts.revocations.revoke,
+            *(parts.roles.create, parts.roles.replace, parts.roles.delete),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

@@ -10,6 +10,7 @@ import cedarpy
 import rfc8785
 
 from adapters.cedar.policies import SCHEMA_TEXT, Policies, Policy, ask, prepared, problems
+from domain.capabilities import opening
 from domain.constitution import ActiveConstitution, Constitution
 from domain.decisions import Reason, ReasonCode, Verdict, strictest
 from domain.names import Effect
@@ -128,7 +129,7 @@ def _request(question: PolicyQuestion, action: str) -> dict[str, Any]:
             "persona": facts.persona,
             "model_role": facts.model_role,
             "region": question.region,
-            "scopes": list(question.actor.scopes),
+            "scopes": list(opening(question.actor.scopes, question.resource, facts.model_role or None)),
             "client": question.actor.client_id,
             "categories": list(question.categories),
         },
