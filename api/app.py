@@ -13,6 +13,7 @@ from api.problems import install_problem_handlers
 from api.routes import (
     api_keys,
     budgets,
+    clients,
     codec,
     decisions,
     documents,
@@ -49,6 +50,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_keys.router,
     revocations.router,
     roles.router,
+    clients.router,
     metadata.router,
     health.router,
     problems.router,

@@ -15,6 +15,7 @@ from domain.catalogue import Catalogue
 from domain.ports.api_keys import ApiKeyDirectory, ApiKeyReads
 from domain.ports.blobs import BlobStore
 from domain.ports.budgets import BudgetReads, UsageReads
+from domain.ports.clients import ClientReads
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.documents import DocumentReads
 from domain.ports.events import EventReads
@@ -62,6 +63,7 @@ class Services:
     api_key_directory: ApiKeyDirectory
     revocations: RevocationReads
     roles: RoleReads
+    tenant_clients: ClientReads
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

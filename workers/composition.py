@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from activities.api_keys import ApiKeyActivities
 from activities.budgets import BudgetActivities
+from activities.clients import ClientActivities
 from activities.documents import DocumentActivities
 from activities.gate import Gate
 from activities.memory import MemoryActivities
@@ -29,6 +30,7 @@ from adapters.moderation import Re2Moderator
 from adapters.postgres.api_keys import PostgresApiKeyDirectory, PostgresApiKeys
 from adapters.postgres.blobs import PostgresBlobs
 from adapters.postgres.budgets import PostgresBudgets
+from adapters.postgres.clients import PostgresClients
 from adapters.postgres.connection import Pool, create_pool
 from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.documents import PostgresDocuments
@@ -76,6 +78,7 @@ class Activities:
     api_keys: ApiKeyActivities
     revocations: RevocationActivities
     roles: RoleActivities
+    clients: ClientActivities
     budgets: BudgetActivities
 
 
@@ -173,6 +176,7 @@ async def compose_worker(
             api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
             revocations=RevocationActivities(PostgresRevocations(pool)),
             roles=RoleActivities(PostgresRoles(pool)),
+            clients=ClientActivities(PostgresClients(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -215,6 +219,7 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             api_keys=PostgresApiKeys(base.pool),
             revocations=PostgresRevocations(base.pool),
             roles=PostgresRoles(base.pool),
+            tenant_clients=PostgresClients(base.pool),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

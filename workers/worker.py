@@ -25,6 +25,7 @@ from workers.schedules import ensure_schedules
 from workers.search_attributes import ensure_search_attributes
 from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
 from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
+from workflows.clients import ClientChangeWorkflow, ClientCreateWorkflow, ClientDisableWorkflow, ClientRotateWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
 from workflows.revocations import RevocationCreateWorkflow
 from workflows.roles import RoleCreateWorkflow, RoleDeleteWorkflow, RoleReplaceWorkflow
@@ -52,6 +53,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             ApiKeyRevokeWorkflow,
             RevocationCreateWorkflow,
             *(RoleCreateWorkflow, RoleReplaceWorkflow, RoleDeleteWorkflow),
+            *(ClientCreateWorkflow, ClientChangeWorkflow, ClientRotateWorkflow, ClientDisableWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -87,6 +89,7 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.api_keys.revoke,
             parts.revocations.revoke,
             *(parts.roles.create, parts.roles.replace, parts.roles.delete),
+            *(parts.clients.create, parts.clients.change, parts.clients.rotate, parts.clients.disable),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

@@ -29,7 +29,7 @@ _CREATE: Final = """
 INSERT INTO clients (tenant_id, client_id, name, secret_sha256, scopes, roles, created_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (client_id) DO NOTHING RETURNING secret_sha256
 """
-_SECRET: Final = "SELECT secret_sha256 FROM clients WHERE tenant_id = $1 AND client_id = $2"
+_KEPT: Final = "SELECT secret_sha256 FROM clients WHERE tenant_id = $1 AND client_id = $2"
 _LOCK: Final = """
 SELECT name, scopes, roles, secret_sha256, version, disabled_at FROM clients WHERE tenant_id = $1 AND client_id = $2 FOR UPDATE
 """
@@ -49,7 +49,8 @@ UPDATE clients SET disabled_at = now(), version = version + 1, updated_at = now(
 WHERE tenant_id = $1 AND client_id = $2
 """
 _SELECT: Final = """
-SELECT client_id, name, scopes, roles, disabled_at IS NOT NULL AS disabled, version, created_by, created_at, updated_at, disabled_at,
+SELECT client_id, name, scopes, roles, disabled_at IS NOT NULL AS disabled, disabled_at,
+       version, created_by, created_at, updated_at,
        CASE WHEN former_secret_until > now() THEN former_secret_until END AS former_secret_until,
        ARRAY(SELECT unnest(r.capabilities) FROM roles r WHERE r.tenant_id = c.tenant_id AND r.name = ANY (c.roles)) AS of_roles
 FROM clients c WHERE tenant_id = tenant.tenant_id
@@ -77,7 +78,7 @@ class PostgresClients:
             lists = (list(client.scopes), list(client.roles))
             made = await connection.fetchval(_CREATE, tenant_id, client.client_id, name, client.digest, *lists, actor.subject)
             if made is None:
-                return ClientOutcome(digest=await connection.fetchval(_SECRET, tenant_id, client.client_id))
+                return ClientOutcome(digest=await connection.fetchval(_KEPT, tenant_id, client.client_id))
             told = ClientCreated(client_id=client.client_id, subject=actor.subject, scopes=client.scopes, roles=client.roles)
             await insert_events(connection, tenant_id, (event_of(told),))
         return ClientOutcome(digest=client.digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -16,13 +16,13 @@ from api.preconditions import IfMatch, etag, expected_versions
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain.actors import Actor
 from domain.base import Contract
 from domain.errors import Conflict
 from domain.grants import check_grant
 from domain.ids import Prefix, RoleId, format_id
-from domain.names import Feature, Scope, WorkflowName, workflow_id
+from domain.names import Feature, Scope, WorkflowName
 from domain.ports.idempotency import Claim
 from domain.roles import RoleDeletionInput, RoleInput, RoleName, RoleReplacementInput, RoleView
 
@@ -80,7 +80,7 @@ async def make_role(
         role_id = format_id(Prefix.ROLE, claim.resource)
         capabilities = tuple(dict.fromkeys(body.capabilities))
         role = RoleInput(role_id=role_id, actor=actor, name=body.name, capabilities=capabilities)
-        await _run(services, actor, WorkflowName.ROLE_CREATE, Feature.ROLE, role_id, role)
+        await short_run(services, actor, WorkflowName.ROLE_CREATE, Feature.ROLE, role_id, role, type(None))
         return _answer(await services.roles.get(actor.tenant_id, body.name), 201)
 
     return await idempotent(request, services, actor, key, body, work)
@@ -136,7 +136,9 @@ async def replace_role(
             capabilities=tuple(dict.fromkeys(body.capabilities)),
             expected=expected_versions(if_match),
         )
-        await _run(services, actor, WorkflowName.ROLE_REPLACE, Feature.ROLE_REPLACEMENT, claim.resource.hex, change)
+        await short_run(
+            services, actor, WorkflowName.ROLE_REPLACE, Feature.ROLE_REPLACEMENT, claim.resource.hex, change, type(None)
+        )
         return _answer(await services.roles.get(actor.tenant_id, name), 200)
 
     return await idempotent(request, services, actor, key, body, work)
@@ -147,7 +149,7 @@ async def delete_role(name: RoleName, services: ServicesDependency, actor: Annot
     """Deletes a role that nobody has. One that somebody has, or that is built in, stays: 409."""
     role_id = await _own(services, actor, name)
     deletion = RoleDeletionInput(role_id=role_id, actor=actor)
-    await _run(services, actor, WorkflowName.ROLE_DELETE, Feature.ROLE_DELETION, role_id, deletion)
+    await short_run(services, actor, WorkflowName.ROLE_DELETE, Feature.ROLE_DELETION, role_id, deletion, type(None))
 
 
 async def _own(services: Services, actor: Actor, name: str) -> RoleId:
@@ -161,16 +163,3 @@ async def _own(services: Services, actor: Actor, name: str) -> RoleId:
 def _answer(role: RoleView, status: int) -> Answer:
     headers = {"Location": f"/v1/roles/{role.name}", **etag(role.version)}
     return Answer(status, role.model_dump(mode="json"), headers)
-
-
-async def _run(services: Services, actor: Actor, name: WorkflowName, feature: Feature, run: str, arg: Any) -> None:
-    await run_to_end(
-        services.temporal,
-        name=name,
-        arg=arg,
-        workflow_id=workflow_id(feature, actor.tenant_id, run),
-        feature=feature,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=type(None),
-    )
