@@ -28,6 +28,7 @@ from api.routes import (
     sessions,
     slm,
     slm_streams,
+    tenants,
     usage,
 )
 from api.services import Services
@@ -51,6 +52,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     revocations.router,
     roles.router,
     clients.router,
+    tenants.router,
     metadata.router,
     health.router,
     problems.router,

@@ -22,7 +22,7 @@ from api.event_streams import Authority
 from api.services import Services, services_of
 from domain import api_keys, capabilities
 from domain.actors import Actor
-from domain.errors import InsufficientScope, NotFound, TooManyRequests, Unauthenticated
+from domain.errors import InsufficientScope, NotFound, RegionNotAllowed, TooManyRequests, Unauthenticated
 from domain.names import Scope
 from domain.ports.rate_limits import Quota
 
@@ -80,13 +80,15 @@ class Require(SecurityBase):
         return edge_context(request).actor or await self.authorise(request)
 
     async def authorise(self, request: Request) -> Actor:
-        """Verifies the token and that it may do this. Raises Unauthenticated, InsufficientScope, NotFound, TooManyRequests."""
+        """Verifies the token and that it may do this. Raises Unauthenticated, InsufficientScope, NotFound, TooManyRequests,
+        RegionNotAllowed."""
         services = services_of(request)
         actor = await _authenticated(request, services)
         edge_context(request).actor = actor
         await _count(request, services, actor)
         if not await services.standing.stands(actor):
             raise _unauthenticated(request, services, _NO_KEY if actor.jti == actor.key_id else _FALLEN)
+        await _hold_to_terms(request, services, actor)
         if actor.jti == actor.key_id:
             services.api_key_directory.used(actor.tenant_id, actor.jti)
         if self.of_path:
@@ -196,6 +198,23 @@ async def _count(request: Request, services: Services, actor: Actor) -> None:
     if not quota.allowed:
         raise TooManyRequests(
             f"This client made its {quota.limit} requests of the minute; wait and try again.", retry_after=quota.reset_seconds
+        )
+
+
+async def _hold_to_terms(request: Request, services: Services, actor: Actor) -> None:
+    """What the platform set for the tenant: where it may be served, and how many requests a minute all its clients have."""
+    terms, region = await services.tenant_terms.terms(actor.tenant_id), services.settings.region
+    if terms.residency and region not in terms.residency:
+        raise RegionNotAllowed(
+            f"This tenant may not be served in the region {region}; ask a gateway in one of: {', '.join(terms.residency)}."
+        )
+    if terms.requests_per_minute is None:
+        return
+    quota = await services.rate_limiter.take("tenant", actor.tenant_id, terms.requests_per_minute)
+    if not quota.allowed:
+        show_quota(request, "tenant", quota)
+        raise TooManyRequests(
+            f"This tenant made its {quota.limit} requests of the minute; wait and try again.", retry_after=quota.reset_seconds
         )
 
 

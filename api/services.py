@@ -27,6 +27,7 @@ from domain.ports.revocations import RevocationReads
 from domain.ports.roles import RoleReads
 from domain.ports.sessions import SessionReads
 from domain.ports.slm import Forecasts, SlmReads
+from domain.ports.tenants import TenantDirectory, TenantReads
 from runtime.metrics import HttpMetrics
 from runtime.settings import Settings
 
@@ -64,6 +65,8 @@ class Services:
     revocations: RevocationReads
     roles: RoleReads
     tenant_clients: ClientReads
+    tenants: TenantReads
+    tenant_terms: TenantDirectory
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

@@ -489,7 +489,7 @@ class TenantChanged(OfTenant):
 
     plan: str
     requests_per_minute: Count | None = None
-    regions: tuple[str, ...] = ()
+    residency: tuple[str, ...] = ()
     version: Count
 
 

@@ -23,6 +23,7 @@ from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_requests import SlmRequestActivities
+from activities.tenants import TenantActivities
 from adapters.cedar.engine import CedarEngine
 from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
@@ -47,6 +48,7 @@ from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.slm_reads import PostgresSlmReads
 from adapters.postgres.slm_requests import PostgresSlmRequests
+from adapters.postgres.tenants import PostgresTenantDirectory, PostgresTenants
 from adapters.postgres.usage import PostgresUsage
 from adapters.prices import GenaiPrices
 from adapters.providers.observed import ModelMetrics
@@ -79,6 +81,7 @@ class Activities:
     revocations: RevocationActivities
     roles: RoleActivities
     clients: ClientActivities
+    tenants: TenantActivities
     budgets: BudgetActivities
 
 
@@ -177,6 +180,7 @@ async def compose_worker(
             revocations=RevocationActivities(PostgresRevocations(pool)),
             roles=RoleActivities(PostgresRoles(pool)),
             clients=ClientActivities(PostgresClients(pool)),
+            tenants=TenantActivities(PostgresTenants(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -220,6 +224,8 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             revocations=PostgresRevocations(base.pool),
             roles=PostgresRoles(base.pool),
             tenant_clients=PostgresClients(base.pool),
+            tenants=PostgresTenants(base.pool),
+            tenant_terms=PostgresTenantDirectory(base.pool),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

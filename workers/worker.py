@@ -31,6 +31,7 @@ from workflows.revocations import RevocationCreateWorkflow
 from workflows.roles import RoleCreateWorkflow, RoleDeleteWorkflow, RoleReplaceWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
+from workflows.tenants import TenantChangeWorkflow, TenantCreateWorkflow, TenantDeleteWorkflow
 
 log = structlog.get_logger("workers.worker")
 
@@ -54,6 +55,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             RevocationCreateWorkflow,
             *(RoleCreateWorkflow, RoleReplaceWorkflow, RoleDeleteWorkflow),
             *(ClientCreateWorkflow, ClientChangeWorkflow, ClientRotateWorkflow, ClientDisableWorkflow),
+            *(TenantCreateWorkflow, TenantChangeWorkflow, TenantDeleteWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -90,6 +92,7 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.revocations.revoke,
             *(parts.roles.create, parts.roles.replace, parts.roles.delete),
             *(parts.clients.create, parts.clients.change, parts.clients.rotate, parts.clients.disable),
+            *(parts.tenants.create, parts.tenants.change, parts.tenants.delete),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,
