@@ -12,12 +12,14 @@ from pydantic import BaseModel
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput
 from domain.base import Contract
 from domain.budgets import ReviewModel, SetBudget, SweepCall, SweepOutcome
+from domain.clients import ClientChangeInput, ClientDisablingInput, ClientInput, ClientOutcome, ClientRotationInput
 from domain.decisions import Decision, Resolution
 from domain.documents import DocumentDeletion, DocumentInput, DocumentView
 from domain.memory import RecallCall, RecallOutcome, RememberCall, Remembered
 from domain.models import SlmAnswer, SlmCall
 from domain.reconciling import ReconcileCall, Reconciled
 from domain.revocations import RevocationInput
+from domain.roles import RoleDeletionInput, RoleInput, RoleReplacementInput
 from domain.routing import Route
 from domain.sessions import (
     CancelOutcome,
@@ -37,12 +39,16 @@ from domain.sessions import (
     StartOutcome,
 )
 from domain.slm import CloseSlmCall, OpenedSlm, OpenSlmCall, PlanCall, SlmMove, SlmRequestInput
+from domain.tenants import TenantChangeInput, TenantDeletionInput, TenantInput, TenantOutcome
 
 PAYLOADS: tuple[type[Contract], ...] = (
     ApiKeyInput,
     ApiKeyOutcome,
     ApiKeyRevocationInput,
     RevocationInput,
+    *(RoleInput, RoleReplacementInput, RoleDeletionInput),
+    *(ClientInput, ClientOutcome, ClientChangeInput, ClientRotationInput, ClientDisablingInput),
+    *(TenantInput, TenantOutcome, TenantChangeInput, TenantDeletionInput),
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

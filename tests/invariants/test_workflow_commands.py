@@ -75,6 +75,9 @@ def test_effects_are_scheduled_by_the_gate_alone() -> None:
     recording = {
         *("TURN_QUEUE", "DOCUMENT_ADD", "DOCUMENT_DELETE", "API_KEY_CREATE", "API_KEY_REVOKE"),
         "REVOCATION_CREATE",
+        *("ROLE_CREATE", "ROLE_REPLACE", "ROLE_DELETE"),
+        *("CLIENT_CREATE", "CLIENT_CHANGE", "CLIENT_ROTATE", "CLIENT_DISABLE"),
+        *("TENANT_CREATE", "TENANT_CHANGE", "TENANT_DELETE"),
         *("BUDGET_SET", "MODEL_REVIEW", "LEDGER_SWEEP", "LEDGER_RECONCILE"),
     }
     for path in files("workflows"):
