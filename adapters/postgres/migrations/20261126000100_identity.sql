@@ -22,7 +22,7 @@ CREATE INDEX clients_tenant ON clients (tenant_id, client_id);
 
 -- `skeleton` is the name as it looks: two names that look alike are one name.
 CREATE TABLE roles (
-    tenant_id    text NOT NULL REFERENCES tenants,
+    tenant_id    text NOT NULL,
     role_id      text NOT NULL,
     name         text NOT NULL,
     skeleton     text NOT NULL,
