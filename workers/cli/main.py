@@ -17,6 +17,7 @@ from workers.cli import (
     backup,
     bootstrap,
     budget,
+    client,
     decision,
     doctor,
     document,
@@ -27,10 +28,12 @@ from workers.cli import (
     migrate,
     relay,
     revocation,
+    role,
     session,
     signing_key,
     stack,
     status,
+    tenant,
     token,
     tour,
     usage,
@@ -66,6 +69,7 @@ def start(context: typer.Context) -> None:
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
     *(tour, token, revocation, signing_key, key, document, session, decision),
+    *(client, role, tenant),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
