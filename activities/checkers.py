@@ -91,10 +91,10 @@ class IdentityChecker:
             return self._denial(case, ReasonCode.FOREIGN_TENANT, "The run belongs to another tenant.")
         if actor.session_id is not None and actor.session_id != request.resource:
             return self._denial(case, ReasonCode.SCOPE_MISSING, "The token is bound to another session.")
-        lacking = capabilities.missing(request.effects, actor.scopes)
+        lacking = capabilities.missing(request.effects, actor.scopes, request.resource, request.facts.model_role or None)
         if lacking:
             names = ", ".join(effect.value for effect in lacking)
-            return self._denial(case, ReasonCode.SCOPE_MISSING, f"No scope of the token covers {names}.")
+            return self._denial(case, ReasonCode.SCOPE_MISSING, f"No scope of the token covers {names} here.")
         stands: object = await self._standing.stands(actor)
         if stands is True:
             return Opinion(Verdict.ALLOW, (), case)

@@ -13,6 +13,7 @@ from api.problems import install_problem_handlers
 from api.routes import (
     api_keys,
     budgets,
+    clients,
     codec,
     decisions,
     documents,
@@ -27,9 +28,11 @@ from api.routes import (
     policy_sets,
     problems,
     revocations,
+    roles,
     sessions,
     slm,
     slm_streams,
+    tenants,
     usage,
 )
 from api.services import Services
@@ -53,6 +56,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     revocations.router,
     kill_switches.router,
     *(policy.router, policy_sets.router, policy_replays.router),
+    roles.router,
+    clients.router,
+    tenants.router,
     metadata.router,
     health.router,
     problems.router,

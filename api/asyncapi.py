@@ -36,6 +36,10 @@ _TOPICS: Final[dict[Topic, tuple[str, str]]] = {
     Topic.BUDGET_EVENTS: ("Budgets", "Caps set, alerts, refusals and overruns. Subject: the budget."),
     Topic.IDENTITY_EVENTS: ("Identity", "API keys made and revoked. Subject: the key."),
     Topic.KILLSWITCH_EVENTS: ("Kill switches", "Engaging, the statement once everything is quiet, and the release."),
+    Topic.IDENTITY_EVENTS: (
+        "Identity",
+        "API keys, tokens, roles, clients and tenants: made, changed, ended. Subject: which one.",
+    ),
     Topic.POLICY_DECISIONS: ("Decisions", "What the gate decided and what approvers answered. Subject: the session."),
     Topic.POLICY_DECISIONS: (
         "Decisions",

@@ -2,7 +2,9 @@
 
 An API key is accepted wherever a token is. Of one that does not hold nobody learns whether it ever did.
 
-The check runs before the body is read. A token bound to a session opens only routes that name that session in their path.
+The check runs before the body is read. A token bound to a session opens only routes that name that session in their path. A
+capability narrowed to some resources opens only routes whose path names one of them: the first parameter of the path. What is
+narrowed by something the path does not say (`slm:call`, by the role of models) is checked again where the role is known.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from starlette.requests import Request
 from api.context import edge_context
 from api.event_streams import Authority
 from api.services import Services, services_of
-from domain import api_keys
+from domain import api_keys, capabilities
 from domain.actors import Actor
-from domain.errors import InsufficientScope, NotFound, TooManyRequests, Unauthenticated
+from domain.errors import InsufficientScope, NotFound, RegionNotAllowed, TooManyRequests, Unauthenticated
 from domain.names import Scope
 from domain.ports.rate_limits import Quota
 
@@ -48,6 +50,12 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.KILLSWITCH_RELEASE: "Release kill switches, with two approvals",
     Scope.POLICY_READ: "Read decisions and policies, evaluate and replay",
     Scope.POLICY_WRITE: "Make policy sets, put them in force and out of it",
+    Scope.ROLE_READ: "Read roles",
+    Scope.ROLE_WRITE: "Make, replace and delete roles",
+    Scope.CLIENT_READ: "Read clients",
+    Scope.CLIENT_WRITE: "Make, change and disable clients",
+    Scope.TENANT_READ: "Read tenants",
+    Scope.TENANT_WRITE: "Make, change and delete tenants, as the platform does",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
 }
@@ -60,9 +68,10 @@ _NO_KEY: Final = "This API key does not hold: unknown, expired or revoked; make 
 class Require(SecurityBase):
     """The dependency of a route that needs a scope; it gives the Actor."""
 
-    def __init__(self, scope: Scope) -> None:
-        """The scope a token must carry."""
+    def __init__(self, scope: Scope, *, of_path: bool = True) -> None:
+        """The scope a token must carry. Not `of_path`: the route itself asks `allow` once it knows the resource."""
         self.scope: Final = scope
+        self.of_path: Final = of_path
         self.scheme_name = SCHEME
         self.model = OAuth2(
             description="Client credentials (RFC 6749, 4.4); the tokens are JWTs (RFC 9068) and expire after minutes. An API key "
@@ -75,27 +84,38 @@ class Require(SecurityBase):
         return edge_context(request).actor or await self.authorise(request)
 
     async def authorise(self, request: Request) -> Actor:
-        """Verifies the token and that it may do this. Raises Unauthenticated, InsufficientScope, NotFound, TooManyRequests."""
+        """Verifies the token and that it may do this. Raises Unauthenticated, InsufficientScope, NotFound, TooManyRequests,
+        RegionNotAllowed."""
         services = services_of(request)
         actor = await _authenticated(request, services)
         edge_context(request).actor = actor
         await _count(request, services, actor)
         if not await services.standing.stands(actor):
             raise _unauthenticated(request, services, _NO_KEY if actor.jti == actor.key_id else _FALLEN)
+        await _hold_to_terms(request, services, actor)
         if actor.jti == actor.key_id:
             services.api_key_directory.used(actor.tenant_id, actor.jti)
-        if self.scope.value not in actor.scopes:
-            _challenge(request, services, error="insufficient_scope", scope=self.scope.value)
-            raise InsufficientScope(
-                f"The token lacks the scope {self.scope.value}; ask for one that has it.", scope=self.scope.value
-            )
+        if self.of_path:
+            allow(request, actor, self.scope, next(iter(request.path_params.values()), None))
+        elif not capabilities.names(actor.scopes, self.scope):
+            raise _lacking(request, services, self.scope, "everything")
         _check_session(request, actor)
         return actor
 
 
-def require(scope: Scope) -> Any:
-    """The dependency: `actor: Annotated[Actor, require(Scope.SESSION_READ)]`. Every route but the public ones has one."""
-    return Security(Require(scope), scopes=[scope.value])
+def require(scope: Scope, *, of_path: bool = True) -> Any:
+    """The dependency: `actor: Annotated[Actor, require(Scope.SESSION_READ)]`. Every route but the public ones has one.
+
+    A narrowed capability is compared with the first parameter of the path; without `of_path` the route calls `allow` itself.
+    """
+    return Security(Require(scope, of_path=of_path), scopes=[scope.value])
+
+
+def allow(request: Request, actor: Actor, scope: Scope, resource: str | None) -> None:
+    """Raises InsufficientScope unless a capability of the actor opens the scope's action on the resource."""
+    if not capabilities.covers(actor.scopes, scope, resource):
+        narrowed = capabilities.names(actor.scopes, scope)
+        raise _lacking(request, services_of(request), scope, "this resource" if narrowed and resource else "everything")
 
 
 async def _services(request: Request) -> Services:
@@ -155,6 +175,11 @@ async def _of_api_key(request: Request, services: Services, key: str) -> Actor:
     )
 
 
+def _lacking(request: Request, services: Services, scope: Scope, what: str) -> InsufficientScope:
+    _challenge(request, services, error="insufficient_scope", scope=scope.value)
+    return InsufficientScope(f"The token lacks the scope {scope.value} for {what}; ask for one that has it.", scope=scope.value)
+
+
 def _unauthenticated(request: Request, services: Services, detail: str) -> Unauthenticated:
     _challenge(request, services, error="invalid_token")
     return Unauthenticated(detail)
@@ -177,6 +202,23 @@ async def _count(request: Request, services: Services, actor: Actor) -> None:
     if not quota.allowed:
         raise TooManyRequests(
             f"This client made its {quota.limit} requests of the minute; wait and try again.", retry_after=quota.reset_seconds
+        )
+
+
+async def _hold_to_terms(request: Request, services: Services, actor: Actor) -> None:
+    """What the platform set for the tenant: where it may be served, and how many requests a minute all its clients have."""
+    terms, region = await services.tenant_terms.terms(actor.tenant_id), services.settings.region
+    if terms.residency and region not in terms.residency:
+        raise RegionNotAllowed(
+            f"This tenant may not be served in the region {region}; ask a gateway in one of: {', '.join(terms.residency)}."
+        )
+    if terms.requests_per_minute is None:
+        return
+    quota = await services.rate_limiter.take("tenant", actor.tenant_id, terms.requests_per_minute)
+    if not quota.allowed:
+        show_quota(request, "tenant", quota)
+        raise TooManyRequests(
+            f"This tenant made its {quota.limit} requests of the minute; wait and try again.", retry_after=quota.reset_seconds
         )
 
 

@@ -36,6 +36,8 @@ from domain.errors import (
     MethodNotAllowed,
     MissingIdempotencyKey,
     NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
     TooLarge,
     TooManyRequests,
     Unauthenticated,
@@ -54,9 +56,11 @@ _BY_STATUS: Final[Mapping[int, type[DomainError]]] = {
     404: NotFound,
     405: MethodNotAllowed,
     409: Conflict,
+    412: PreconditionFailed,
     413: TooLarge,
     415: UnsupportedMediaType,
     422: Unprocessable,
+    428: PreconditionRequired,
     429: TooManyRequests,
     502: UpstreamFailed,
     503: DependencyUnavailable,
@@ -155,6 +159,8 @@ def _validation_problem(error: RequestValidationError) -> DomainError:
     for fault in faults:
         if fault["type"] == "missing" and fault["loc"] == ("header", "Idempotency-Key"):
             return MissingIdempotencyKey("This request must carry an Idempotency-Key header: 1 to 255 visible ASCII characters.")
+        if fault["type"] == "missing" and fault["loc"] == ("header", "If-Match"):
+            return PreconditionRequired("Send the ETag that was read as If-Match, so that nobody's change is lost; * is any.")
     return InvalidRequest(
         "The request does not match its description; see `errors` and /openapi.json.",
         errors=[_field_error(fault).model_dump(exclude_none=True) for fault in faults[:20]],

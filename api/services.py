@@ -15,6 +15,7 @@ from domain.catalogue import Catalogue
 from domain.ports.api_keys import ApiKeyDirectory, ApiKeyReads
 from domain.ports.blobs import BlobStore
 from domain.ports.budgets import BudgetReads, UsageReads
+from domain.ports.clients import ClientReads
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.documents import DocumentReads
 from domain.ports.events import EventReads
@@ -27,8 +28,10 @@ from domain.ports.policy_replays import PolicyReplayReads
 from domain.ports.policy_sets import ActivePolicySets, PolicySetReads
 from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
+from domain.ports.roles import RoleReads
 from domain.ports.sessions import SessionReads
 from domain.ports.slm import Forecasts, SlmReads
+from domain.ports.tenants import TenantDirectory, TenantReads
 from runtime.metrics import HttpMetrics
 from runtime.settings import Settings
 
@@ -77,6 +80,10 @@ class Services:
     lease: Lease
     kill_switches: KillSwitches
     policies: Policies
+    roles: RoleReads
+    tenant_clients: ClientReads
+    tenants: TenantReads
+    tenant_terms: TenantDirectory
     claims: Claims
     constitution: ConstitutionSource
     blobs: BlobStore

@@ -16,6 +16,7 @@ from api.services import Services
 from api.session_models import CapabilityToken, SessionStarted, StartBody
 from api.workflow_calls import start_session
 from domain.actors import Actor
+from domain.capabilities import narrowed
 from domain.decisions import Decision, ReasonCode, Verdict
 from domain.errors import ConstitutionUnavailable, Denied, NotFound, StoppedByKillSwitch, Unprocessable
 from domain.ids import Prefix, format_id
@@ -67,7 +68,8 @@ def with_capability(services: Services, actor: Actor) -> Finish:
         if answer.body["status"] != SessionStatus.OPEN:
             return answer
         constitution = await services.constitution.current()
-        scopes = tuple(scope.value for scope in CAPABILITY_SCOPES if scope.value in actor.scopes)
+        of_session = (narrowed(scope, actor.scopes, answer.body["session_id"]) for scope in CAPABILITY_SCOPES)
+        scopes = tuple(capability for capability in of_session if capability is not None)
         token, lifetime = services.tokens.mint(
             tenant_id=actor.tenant_id,
             subject=actor.subject,

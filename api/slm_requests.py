@@ -13,7 +13,7 @@ from uuid import UUID
 import rfc8785
 from starlette.requests import Request
 
-from api.auth import show_quota
+from api.auth import allow, show_quota
 from api.kill_switches import require_running
 from api.services import Services
 from api.session_start import refuse_denied
@@ -26,7 +26,7 @@ from domain.errors import ERRORS, Conflict, Denied, DependencyUnavailable, Domai
 from domain.fitness import Wanted, judged, profile, require_fit
 from domain.ids import Prefix, format_id
 from domain.models import Candidate, Capability
-from domain.names import Feature, Lane, workflow_id
+from domain.names import Feature, Lane, Scope, workflow_id
 from domain.routing import RoutedModel
 from domain.slm import PARTS, ChatInput, EmbeddingInput, SlmKind, SlmRequestInput, SlmStatus, SlmView
 
@@ -35,8 +35,13 @@ _JSON: Final = "application/json"
 _WITHHELD: Final = "The gate withheld the answer."
 
 
-async def admit(request: Request, services: Services, actor: Actor) -> None:
-    """Counts a model request of the tenant. Raises TooManyRequests."""
+async def admit(request: Request, services: Services, actor: Actor, *, role: str, model: str | None) -> None:
+    """Counts a model request of the tenant. Raises TooManyRequests, and InsufficientScope for a role the actor may not call.
+
+    A capability narrowed to some roles reaches the models configured for them; a model of the caller's choice takes the whole
+    `slm:call`.
+    """
+    allow(request, actor, Scope.SLM_CALL, role if model is None else None)
     per_minute = services.settings.tenant_model_requests_per_minute
     quota = await services.rate_limiter.take("tenant-models", actor.tenant_id, per_minute)
     if not quota.allowed:

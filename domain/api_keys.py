@@ -15,8 +15,8 @@ from pydantic import Field
 from domain.actors import Actor
 from domain.base import Contract, Sha256, UtcTime
 from domain.blobs import BlobRef
+from domain.capabilities import Capability
 from domain.ids import ApiKeyId
-from domain.names import Scope
 
 API_KEY_PREFIX: Final = "soma_sk_"
 RANDOM_BYTES: Final = 32
@@ -86,7 +86,7 @@ class ApiKeyInput(Contract):
     name: BlobRef
     key_sha256: Sha256
     hint: str = Field(max_length=16)
-    scopes: tuple[Scope, ...] = Field(min_length=1)
+    scopes: tuple[Capability, ...] = Field(min_length=1)
     lifetime_seconds: Lifetime | None = None
     """None for a key that does not expire."""
 

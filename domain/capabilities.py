@@ -3,12 +3,14 @@
 `feature:action` opens the action on every resource, `feature:action:pattern` on those whose id the pattern matches: the id
 itself, or with a star at its end every id that begins so. What names no resource (a list, a resource to be made) is opened by
 the capability without a pattern alone. Patterns go no further on purpose: whether one is within another is decided at a glance.
+The resource of `slm:call` is the role of models that is asked for; of every other scope it is what the path names.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
@@ -31,6 +33,7 @@ CAPABILITIES: Final[dict[Effect, frozenset[Scope]]] = {
 """One of these scopes is enough for the effect. Starting a session answers its prompt, so that scope covers the answer too."""
 
 
+@lru_cache(maxsize=4096)
 def parsed(capability: str) -> tuple[Scope, str]:
     """The scope and the pattern, `*` where there is none. Raises ValueError for what is no capability."""
     if len(capability) > LONGEST_CAPABILITY:
@@ -73,6 +76,11 @@ def covers(held: Iterable[str], scope: Scope, resource: str | None = None) -> bo
     return False
 
 
+def names(held: Iterable[str], scope: Scope) -> bool:
+    """Whether one of the capabilities opens the scope's action on anything at all."""
+    return any(parsed(capability)[0] is scope for capability in filter(is_capability, held))
+
+
 def within(asked: str, held: Iterable[str]) -> bool:
     """Whether one of the capabilities opens everything that the asked one does; False for what is no capability."""
     if not is_capability(asked):
@@ -82,12 +90,41 @@ def within(asked: str, held: Iterable[str]) -> bool:
     return any(_within(pattern, other) for other in wider)
 
 
-def missing(effects: tuple[Effect, ...], scopes: tuple[str, ...], resource: str | None = None) -> tuple[Effect, ...]:
-    """The effects on the resource for which none of the capabilities is enough; an effect no scope is named for is among
-    them."""
-    return tuple(
-        effect for effect in effects if not any(covers(scopes, scope, resource) for scope in CAPABILITIES.get(effect, ()))
-    )
+def all_within(asked: Iterable[str], held: Iterable[str]) -> bool:
+    """Whether each of the asked ones is within one of those that are held."""
+    known = frozenset(held)
+    return all(capability in known or within(capability, known) for capability in asked)
+
+
+def narrowed(scope: Scope, held: Iterable[str], resource: str) -> str | None:
+    """The widest capability for the scope's action on that resource that is within what is held; None when there is none."""
+    if within(scope.value, held):
+        return scope.value
+    return f"{scope.value}:{resource}" if covers(held, scope, resource) else None
+
+
+def opening(scopes: Iterable[str], resource: str | None, model_role: str | None) -> tuple[str, ...]:
+    """The scopes that the capabilities open on this resource, `slm:call` on this role of models: each without its pattern."""
+    held = tuple(scopes)
+    return tuple(scope.value for scope in Scope if covers(held, scope, _object_of(scope, resource, model_role)))
+
+
+def missing(
+    effects: tuple[Effect, ...], scopes: tuple[str, ...], resource: str | None = None, model_role: str | None = None
+) -> tuple[Effect, ...]:
+    """The effects for which none of the capabilities is enough; an effect no scope is named for is among them.
+
+    `slm:call` is asked about the model role, every other scope about the resource.
+    """
+
+    def enough(scope: Scope) -> bool:
+        return covers(scopes, scope, _object_of(scope, resource, model_role))
+
+    return tuple(effect for effect in effects if not any(map(enough, CAPABILITIES.get(effect, ()))))
+
+
+def _object_of(scope: Scope, resource: str | None, model_role: str | None) -> str | None:
+    return model_role if scope is Scope.SLM_CALL else resource
 
 
 def _matches(pattern: str, resource: str) -> bool:

@@ -4,10 +4,11 @@
     ├── InvalidRequest 400 ── MissingIdempotencyKey 400, UnsupportedByModel 400
     ├── Unauthenticated 401
     ├── BudgetExhausted 402
-    ├── Forbidden 403 ── InsufficientScope 403, Denied 403
+    ├── Forbidden 403 ── InsufficientScope 403, Denied 403, RegionNotAllowed 403
     ├── NotFound 404 ── UnknownModel 404
     ├── MethodNotAllowed 405
     ├── Conflict 409 ── RequestInProgress 409 (retryable), SessionClosed 409
+    ├── PreconditionFailed 412, PreconditionRequired 428
     ├── TooLarge 413
     ├── UnsupportedMediaType 415
     ├── Unprocessable 422 ── IdempotencyKeyReused, PolicyInvalid, PriceUnknown, ModelBlocked
@@ -90,6 +91,12 @@ class Denied(Forbidden):
     type, title = "denied", "Denied by the gate"
 
 
+class RegionNotAllowed(Forbidden):
+    """The tenant may not be served in this process's region; another region's gateway may."""
+
+    type, title = "region-not-allowed", "Region not allowed"
+
+
 class NotFound(DomainError):
     """Unknown, or another tenant's: the two look the same."""
 
@@ -124,6 +131,18 @@ class SessionClosed(Conflict):
     """The session takes no more messages."""
 
     type, title = "session-closed", "Session closed"
+
+
+class PreconditionFailed(DomainError):
+    """What was to be changed is no longer as the If-Match header says: somebody else changed it meanwhile. Read it again."""
+
+    type, title, status = "precondition-failed", "Precondition failed", 412
+
+
+class PreconditionRequired(DomainError):
+    """A change of what others may change, too, must say which version it is of (RFC 6585): send the ETag as If-Match."""
+
+    type, title, status = "precondition-required", "Precondition required", 428
 
 
 class TooLarge(DomainError):

@@ -35,6 +35,7 @@ class Prefix(StrEnum):
     KILL_SWITCH = "ksw"
     POLICY_SET = "pol"
     POLICY_REPLAY = "rpl"
+    ROLE = "rol"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
@@ -43,6 +44,9 @@ DocumentId = Annotated[str, StringConstraints(pattern=r"^doc_[0-9a-f]{32}$")]
 SlmRequestId = Annotated[str, StringConstraints(pattern=r"^slm_[0-9a-f]{32}$")]
 BudgetId = Annotated[str, StringConstraints(pattern=r"^bud_[0-9a-f]{32}$")]
 ApiKeyId = Annotated[str, StringConstraints(pattern=r"^key_[0-9a-f]{32}$")]
+RoleId = Annotated[str, StringConstraints(pattern=r"^rol_[0-9a-f]{32}$")]
+ClientId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+"""`cli_…`; the first client of a tenant may have a name instead."""
 RevocationId = Annotated[str, StringConstraints(pattern=r"^rvk_[0-9a-f]{32}$")]
 KillSwitchId = Annotated[str, StringConstraints(pattern=r"^ksw_[0-9a-f]{32}$")]
 PolicySetId = Annotated[str, StringConstraints(pattern=r"^pol_[0-9a-f]{32}$")]

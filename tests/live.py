@@ -54,6 +54,21 @@ class Caller:
         sent = self.headers | {"Idempotency-Key": key or str(uuid.uuid4())} | headers
         return await self.http.post(path, json={} if body is None else body, headers=sent)
 
+    async def edit(
+        self, method: str, path: str, body: object, *, if_match: str | None = None, key: str | None = None
+    ) -> httpx2.Response:
+        """Sends a change of the version that `if_match` names, with a fresh Idempotency-Key unless one is given."""
+        sent = self.headers | {"Idempotency-Key": key or str(uuid.uuid4())}
+        return await self.http.request(
+            method, path, json=body, headers=sent | ({} if if_match is None else {"If-Match": if_match})
+        )
+
+    async def put(self, path: str, body: object, **options: str) -> httpx2.Response:
+        return await self.edit("PUT", path, body, **options)
+
+    async def patch(self, path: str, body: object, **options: str) -> httpx2.Response:
+        return await self.edit("PATCH", path, body, **options)
+
     async def delete(self, path: str) -> httpx2.Response:
         return await self.http.delete(path, headers=self.headers)
 
@@ -89,7 +104,7 @@ class Live:
     url: str
 
     @asynccontextmanager
-    async def caller(self, *scopes: Scope, tenant: str | None = None) -> AsyncIterator[Caller]:
+    async def caller(self, *scopes: str, tenant: str | None = None) -> AsyncIterator[Caller]:
         """A fresh client, in a fresh tenant unless one is named, with all scopes unless some are."""
         tenant = tenant or f"t-{uuid.uuid4().hex[:12]}"
         await ensure_tenant(self.pool, tenant, "Test")

@@ -14,6 +14,7 @@ from temporalio.client import Client
 
 from activities.api_keys import ApiKeyActivities
 from activities.budgets import BudgetActivities
+from activities.clients import ClientActivities
 from activities.documents import DocumentActivities
 from activities.effects import Effects
 from activities.gate import Gate
@@ -22,10 +23,12 @@ from activities.memory import MemoryActivities
 from activities.policy_replays import PolicyReplayActivities
 from activities.policy_sets import PolicySetActivities
 from activities.revocations import RevocationActivities
+from activities.roles import RoleActivities
 from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_requests import SlmRequestActivities
+from activities.tenants import TenantActivities
 from adapters.cedar.engine import CedarEngine
 from adapters.cedar.observed import ObservedEngine, PolicyMetrics
 from adapters.constitution import CachedConstitution
@@ -34,6 +37,7 @@ from adapters.moderation import Re2Moderator
 from adapters.postgres.api_keys import PostgresApiKeyDirectory, PostgresApiKeys
 from adapters.postgres.blobs import PostgresBlobs
 from adapters.postgres.budgets import PostgresBudgets
+from adapters.postgres.clients import PostgresClients
 from adapters.postgres.connection import Pool, create_pool
 from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.documents import PostgresDocuments
@@ -50,10 +54,12 @@ from adapters.postgres.notices import Notices
 from adapters.postgres.policy_replays import PostgresPolicyReplays
 from adapters.postgres.policy_sets import CurrentPolicySets, PostgresPolicySets
 from adapters.postgres.revocations import PostgresRevocations
+from adapters.postgres.roles import PostgresRoles
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.slm_reads import PostgresSlmReads
 from adapters.postgres.slm_requests import PostgresSlmRequests
+from adapters.postgres.tenants import PostgresTenantDirectory, PostgresTenants
 from adapters.postgres.usage import PostgresUsage
 from adapters.prices import GenaiPrices
 from adapters.providers.observed import ModelMetrics
@@ -89,6 +95,9 @@ class Activities:
     kill_switches: KillSwitchActivities
     policy_sets: PolicySetActivities
     policy_replays: PolicyReplayActivities
+    roles: RoleActivities
+    clients: ClientActivities
+    tenants: TenantActivities
     budgets: BudgetActivities
 
 
@@ -205,6 +214,9 @@ async def compose_worker(
                 engine=base.engine,
                 blobs=blobs,
             ),
+            roles=RoleActivities(PostgresRoles(pool)),
+            clients=ClientActivities(PostgresClients(pool)),
+            tenants=TenantActivities(PostgresTenants(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -254,6 +266,10 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
                 sets=PostgresPolicySets(base.pool),
                 replays=PostgresPolicyReplays(base.pool),
             ),
+            roles=PostgresRoles(base.pool),
+            tenant_clients=PostgresClients(base.pool),
+            tenants=PostgresTenants(base.pool),
+            tenant_terms=PostgresTenantDirectory(base.pool),
             api_key_directory=keys,
             claims=PostgresClaims(base.pool),
             constitution=base.constitution,

@@ -25,13 +25,16 @@ from workers.schedules import ensure_schedules
 from workers.search_attributes import ensure_search_attributes
 from workflows.api_keys import ApiKeyCreateWorkflow, ApiKeyRevokeWorkflow
 from workflows.budgets import BudgetSetWorkflow, LedgerReconcileWorkflow, LedgerSweepWorkflow, ModelReviewWorkflow
+from workflows.clients import ClientChangeWorkflow, ClientCreateWorkflow, ClientDisableWorkflow, ClientRotateWorkflow
 from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
 from workflows.kill_switches import KillSwitchEnforceWorkflow, KillSwitchSweepWorkflow
 from workflows.policy_replays import PolicyReplayWorkflow
 from workflows.policy_sets import PolicySetActivateWorkflow, PolicySetCreateWorkflow
 from workflows.revocations import RevocationCreateWorkflow
+from workflows.roles import RoleCreateWorkflow, RoleDeleteWorkflow, RoleReplaceWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
+from workflows.tenants import TenantChangeWorkflow, TenantCreateWorkflow, TenantDeleteWorkflow
 
 log = structlog.get_logger("workers.worker")
 
@@ -56,6 +59,9 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             KillSwitchEnforceWorkflow,
             KillSwitchSweepWorkflow,
             *(PolicySetCreateWorkflow, PolicySetActivateWorkflow, PolicyReplayWorkflow),
+            *(RoleCreateWorkflow, RoleReplaceWorkflow, RoleDeleteWorkflow),
+            *(ClientCreateWorkflow, ClientChangeWorkflow, ClientRotateWorkflow, ClientDisableWorkflow),
+            *(TenantCreateWorkflow, TenantChangeWorkflow, TenantDeleteWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -98,6 +104,9 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.kill_switches.resume,
             *(parts.policy_sets.create, parts.policy_sets.activate),
             *(parts.policy_replays.open, parts.policy_replays.part, parts.policy_replays.close),
+            *(parts.roles.create, parts.roles.replace, parts.roles.delete),
+            *(parts.clients.create, parts.clients.change, parts.clients.rotate, parts.clients.disable),
+            *(parts.tenants.create, parts.tenants.change, parts.tenants.delete),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

@@ -10,6 +10,7 @@ import cedarpy
 import rfc8785
 
 from adapters.cedar.policies import SCHEMA_TEXT, Policies, Policy, ask, faults, prepared
+from domain.capabilities import opening
 from domain.decisions import Reason, ReasonCode, Verdict, strictest
 from domain.names import Effect
 from domain.policy_sets import SPEAKERS, LayerVerdict, PolicyFault, PolicyLayer, PolicyLayers
@@ -163,7 +164,7 @@ def _request(question: PolicyQuestion, action: str) -> dict[str, Any]:
             "persona": facts.persona,
             "model_role": facts.model_role,
             "region": question.region,
-            "scopes": list(question.actor.scopes),
+            "scopes": list(opening(question.actor.scopes, question.resource, facts.model_role or None)),
             "client": question.actor.client_id,
             "categories": list(question.categories),
         },

@@ -10,9 +10,11 @@ from typing import Final
 import structlog
 
 from adapters.postgres.blobs import stored_bytes
+from adapters.postgres.capabilities import locked_capabilities
 from adapters.postgres.connection import Pool, Row, plain_transaction, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput, ApiKeyView
+from domain.capabilities import all_within
 from domain.errors import DomainError, Forbidden, NotFound
 from domain.event_data import ApiKeyCreated, ApiKeyRevoked
 from domain.ports.api_keys import ApiKeyRecord
@@ -24,11 +26,9 @@ key_id, client_id, name, hint, scopes, created_by, created_at, expires_at, last_
 CASE WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS status
 """
 
-# Only for a client that still holds the scopes. Its row is locked, so that it loses none of them meanwhile.
 _CREATE: Final = """
 INSERT INTO api_keys (tenant_id, key_id, client_id, name, secret_sha256, hint, scopes, created_by, expires_at)
-SELECT $1, $2, client_id, $4, $5, $6, $7::text[], $8, now() + make_interval(secs => $9)
-FROM clients WHERE tenant_id = $1 AND client_id = $3 AND disabled_at IS NULL AND scopes @> $7::text[] FOR SHARE
+VALUES ($1, $2, $3, $4, $5, $6, $7::text[], $8, now() + make_interval(secs => $9))
 ON CONFLICT (tenant_id, key_id) DO NOTHING
 RETURNING secret_sha256, expires_at
 """
@@ -68,7 +68,12 @@ class PostgresApiKeys:
         actor = key.actor
         async with tenant_transaction(self._pool, actor.tenant_id) as connection:
             name = (await stored_bytes(connection, actor.tenant_id, key.name.sha256)).decode()
-            scopes = [scope.value for scope in key.scopes]
+            kept: str | None = await connection.fetchval(_CREATED, actor.tenant_id, key.key_id)
+            if kept is not None:
+                return ApiKeyOutcome(key_sha256=kept)
+            held = await locked_capabilities(connection, actor.tenant_id, actor.client_id)
+            if held is None or not all_within(key.scopes, held):
+                raise Forbidden("The client is disabled or no longer holds every scope of the key; ask for fewer.")
             row = await connection.fetchrow(
                 _CREATE,
                 actor.tenant_id,
@@ -77,20 +82,17 @@ class PostgresApiKeys:
                 name,
                 key.key_sha256,
                 key.hint,
-                scopes,
+                list(key.scopes),
                 actor.subject,
                 key.lifetime_seconds,
             )
             if row is None:
-                kept: str | None = await connection.fetchval(_CREATED, actor.tenant_id, key.key_id)
-                if kept is None:
-                    raise Forbidden("The client is disabled or no longer holds every scope of the key; ask for fewer.")
-                return ApiKeyOutcome(key_sha256=kept)
+                return ApiKeyOutcome(key_sha256=await connection.fetchval(_CREATED, actor.tenant_id, key.key_id))
             created = ApiKeyCreated(
                 key_id=key.key_id,
                 client_id=actor.client_id,
                 subject=actor.subject,
-                scopes=tuple(scopes),
+                scopes=key.scopes,
                 expires_at=row["expires_at"],
             )
             await insert_events(connection, actor.tenant_id, (event_of(created),))

@@ -13,21 +13,33 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from adapters.postgres.capabilities import held
 from adapters.postgres.connection import Pool, plain_transaction, tenant_select, tenant_transaction
 from domain.actors import Actor
 from domain.api_keys import key_of
 from domain.base import Contract
+from domain.capabilities import all_within
 from domain.names import Scope
 from domain.ports.identity import ClientRecord
 from domain.revocations import refuses
 
+_FIND: Final = """
+SELECT client_id, tenant_id, secret_sha256, scopes, roles,
+       ARRAY(SELECT unnest(r.capabilities) FROM roles r WHERE r.tenant_id = c.tenant_id AND r.name = ANY (c.roles)) AS of_roles,
+       CASE WHEN former_secret_until > clock_timestamp() THEN former_secret_sha256 END AS former_secret_sha256,
+       disabled_at IS NOT NULL
+           OR NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = c.tenant_id AND t.deleted_at IS NULL) AS disabled
+FROM clients c WHERE client_id = $1
+"""
 _MAX_REMEMBERED: Final = 10_000
 _STANDING: Final = """
-SELECT scopes,
+SELECT scopes, roles,
+    ARRAY(SELECT unnest(r.capabilities) FROM roles r WHERE r.tenant_id = c.tenant_id AND r.name = ANY (c.roles)) AS of_roles,
     (SELECT max(before) FROM revocations r WHERE r.tenant_id = c.tenant_id AND (r.kind = 'all'
         OR (r.kind = 'client' AND r.value = $2) OR (r.kind = 'subject' AND r.value = ANY ($4::text[])))) AS revoked_before,
     EXISTS (SELECT FROM revocations r WHERE r.tenant_id = c.tenant_id AND r.kind = 'jti' AND r.value = $5) AS revoked
 FROM clients c WHERE tenant_id = tenant.tenant_id AND client_id = $2 AND disabled_at IS NULL
+  AND EXISTS (SELECT FROM tenants t WHERE t.tenant_id = c.tenant_id AND t.deleted_at IS NULL)
   AND ($3::text IS NULL OR EXISTS (
       SELECT FROM api_keys k WHERE k.tenant_id = c.tenant_id AND k.key_id = $3 AND k.client_id = c.client_id
         AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())))
@@ -53,17 +65,16 @@ class PostgresClientDirectory:
     async def find(self, client_id: str) -> ClientRecord | None:
         """The client, or None. Raises DependencyUnavailable."""
         async with plain_transaction(self._pool) as connection:
-            row = await connection.fetchrow(
-                "SELECT client_id, tenant_id, secret_sha256, scopes, disabled_at FROM clients WHERE client_id = $1", client_id
-            )
+            row = await connection.fetchrow(_FIND, client_id)
         if row is None:
             return None
         return ClientRecord(
             client_id=row["client_id"],
             tenant_id=row["tenant_id"],
             secret_sha256=row["secret_sha256"],
-            scopes=tuple(row["scopes"]),
-            disabled=row["disabled_at"] is not None,
+            scopes=(*row["scopes"], *sorted(held(row).difference(row["scopes"]))),
+            disabled=row["disabled"],
+            former_secret_sha256=row["former_secret_sha256"],
         )
 
 
@@ -97,14 +108,14 @@ class PostgresStanding:
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = known
-        return bool(known.scopes) and known.scopes.issuperset(actor.scopes) and not refuses(known.revoked_before, actor)
+        return bool(known.scopes) and all_within(actor.scopes, known.scopes) and not refuses(known.revoked_before, actor)
 
     async def _asked(self, actor: Actor, until: float) -> _Known:
         subjects = [actor.subject, *actor.act]
         rows = await tenant_select(self._pool, actor.tenant_id, _STANDING, actor.client_id, key_of(actor), subjects, actor.jti)
         if not rows or rows[0]["revoked"]:
             return _Known(until, frozenset())
-        return _Known(until, frozenset(rows[0]["scopes"]), rows[0]["revoked_before"])
+        return _Known(until, held(rows[0]), rows[0]["revoked_before"])
 
 
 async def ensure_tenant(pool: Pool, tenant_id: str, name: str) -> None:
@@ -116,7 +127,7 @@ async def ensure_tenant(pool: Pool, tenant_id: str, name: str) -> None:
 
 
 async def create_client(
-    pool: Pool, tenant_id: str, client_id: str, name: str, scopes: tuple[Scope, ...] = tuple(Scope)
+    pool: Pool, tenant_id: str, client_id: str, name: str, scopes: tuple[str, ...] = tuple(Scope)
 ) -> NewClient | None:
     """Makes a client with a random secret; None when that id is taken, for its secret cannot be told again."""
     secret = secrets.token_urlsafe(32)
@@ -128,16 +139,14 @@ async def create_client(
             tenant_id,
             name,
             secret_digest(secret),
-            [scope.value for scope in scopes],
+            list(map(str, scopes)),
         )
     if made is None:
         return None
-    return NewClient(client_id=client_id, tenant_id=tenant_id, secret=secret, scopes=tuple(scope.value for scope in scopes))
+    return NewClient(client_id=client_id, tenant_id=tenant_id, secret=secret, scopes=tuple(map(str, scopes)))
 
 
-async def replace_secret(
-    pool: Pool, tenant_id: str, client_id: str, scopes: tuple[Scope, ...] = tuple(Scope)
-) -> NewClient | None:
+async def replace_secret(pool: Pool, tenant_id: str, client_id: str, scopes: tuple[str, ...] = tuple(Scope)) -> NewClient | None:
     """Gives the client a new secret and these scopes; the old secret is void at once. None when there is no such client."""
     secret = secrets.token_urlsafe(32)
     async with tenant_transaction(pool, tenant_id) as connection:
@@ -146,11 +155,11 @@ async def replace_secret(
             tenant_id,
             client_id,
             secret_digest(secret),
-            [scope.value for scope in scopes],
+            list(map(str, scopes)),
         )
     if changed is None:
         return None
-    return NewClient(client_id=client_id, tenant_id=tenant_id, secret=secret, scopes=tuple(scope.value for scope in scopes))
+    return NewClient(client_id=client_id, tenant_id=tenant_id, secret=secret, scopes=tuple(map(str, scopes)))
 
 
 async def disable_client(pool: Pool, tenant_id: str, client_id: str) -> bool:

@@ -64,7 +64,7 @@ class Call:
 
 async def answered(call: Call, write: Callable[[SlmView], Contract]) -> JSONResponse:
     """The whole answer. Raises whatever kept it from being one."""
-    await admit(call.request, call.services, call.actor)
+    await admit(call.request, call.services, call.actor, role=call.meant.role, model=call.meant.model)
     if call.key is None:
         view = await _ended(call, new_uuid())
         return JSONResponse(write(view).model_dump(mode="json", by_alias=True))

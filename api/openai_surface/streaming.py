@@ -60,7 +60,7 @@ class Writer(Protocol):
 
 async def streamed(call: Call, make: Callable[[SlmView], Writer]) -> StreamingResponse:
     """The answer as it is written. Raises what keeps it from being one, as long as no word of it is there."""
-    await admit(call.request, call.services, call.actor)
+    await admit(call.request, call.services, call.actor, role=call.meant.role, model=call.meant.model)
     resource = await _claimed(call)
     try:
         view = await started(call, resource, stream=True, wait=0)

@@ -11,6 +11,7 @@ from pydantic import Field, Strict
 
 from api.auth import ServicesDependency, require
 from api.edge_types import Name
+from api.grants import Capabilities
 from api.idempotency import Answer, IdempotencyKey, idempotent
 from api.paging import Cursor, Limit
 from api.problems import problems
@@ -21,7 +22,8 @@ from domain import api_keys
 from domain.actors import Actor
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput, ApiKeyView, Lifetime
 from domain.base import Contract
-from domain.errors import Forbidden, InsufficientScope
+from domain.errors import Forbidden
+from domain.grants import check_grant
 from domain.ids import Prefix, format_id
 from domain.names import Feature, Scope, WorkflowName, workflow_id
 from domain.ports.idempotency import Claim
@@ -38,8 +40,8 @@ class ApiKeyBody(Contract):
     """A key to make. It acts as the client that makes it and opens no more than the scopes named here."""
 
     name: Name = Field(examples=["ci pipeline"])
-    scopes: tuple[Scope, ...] = Field(
-        min_length=1, max_length=len(Scope), description="Each one that the token at hand holds too.", examples=[["slm:call"]]
+    scopes: Capabilities = Field(
+        min_length=1, description="Each as the token at hand holds it, or narrower.", examples=[["slm:call:dialogue_reasoning"]]
     )
     expires_in_seconds: Annotated[Lifetime, Strict()] | None = Field(
         default=None, description="Null for a key that does not expire.", examples=[7_776_000]
@@ -131,12 +133,10 @@ async def revoke_api_key(
 
 
 def _check(actor: Actor, body: ApiKeyBody) -> None:
-    """Raises Forbidden for a key made with a key, InsufficientScope for a scope that the actor lacks."""
+    """Raises Forbidden for a key made with a key, InsufficientScope for a capability that the actor lacks."""
     if api_keys.key_of(actor) is not None:
         raise Forbidden("An API key makes no further keys, which would outlive its end; use an access token of the client.")
-    for scope in body.scopes:
-        if scope.value not in actor.scopes:
-            raise InsufficientScope(f"The token lacks the scope {scope.value}, so a key cannot have it.", scope=scope.value)
+    check_grant(actor, body.scopes)
 
 
 async def _make(services: Services, actor: Actor, body: ApiKeyBody, key_id: str) -> tuple[list[str], ApiKeyView]:

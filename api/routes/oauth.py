@@ -19,12 +19,13 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api.auth import OAUTH_ENDPOINT, SCOPE_TEXTS, ServicesDependency, show_quota
+from api.auth import OAUTH_ENDPOINT, ServicesDependency, show_quota
 from api.context import edge_context
 from api.problems import problems
 from api.routing import body_limit, edge_router
 from api.services import Services
 from domain.base import Contract
+from domain.capabilities import within
 from domain.errors import ConstitutionUnavailable, TooManyRequests
 from domain.ports.identity import ClientRecord
 from domain.ports.rate_limits import Quota
@@ -33,6 +34,8 @@ FAILURES_BY_ADDRESS: Final = 60
 FAILURES_BY_CLIENT: Final = 300
 _BODY_BYTES: Final = 8 * 1024
 _MAX_FIELDS: Final = 10
+_LONGEST_SCOPE: Final = 4096
+"""Characters; a longer token would not be taken."""
 _NOBODY: Final = "0" * 64
 """Compared with when there is no such client, so that the answer takes as long."""
 
@@ -43,7 +46,11 @@ _FIELDS: Final[dict[str, Any]] = {
     "additionalProperties": {"type": "string", "description": "Ignored (RFC 6749, 3.2)."},
     "properties": {
         "grant_type": {"type": "string", "enum": ["client_credentials"]},
-        "scope": {"type": "string", "description": "Scopes separated by spaces; all of the client's when left out."},
+        "scope": {
+            "type": "string",
+            "description": "Scopes separated by spaces, each as the client holds it or narrower (`session:read:ses_…`); all of "
+            "the client's when left out.",
+        },
         "client_id": {"type": "string", "description": "Here or by HTTP Basic."},
         "client_secret": {"type": "string", "format": "password"},
     },
@@ -197,7 +204,9 @@ async def _authenticate(request: Request, services: Services, given: _Credential
         _refuse_guessing(request, bucket, await services.rate_limiter.peek(bucket, key, limit))
     client = await services.clients.find(given.client_id) if _may_exist(given.client_id) else None
     expected = client.secret_sha256 if client else _NOBODY
-    matches = hmac.compare_digest(hashlib.sha256(given.secret.encode()).hexdigest(), expected)
+    former = (client.former_secret_sha256 if client else None) or _NOBODY
+    digest = hashlib.sha256(given.secret.encode()).hexdigest()
+    matches = hmac.compare_digest(digest, expected) | hmac.compare_digest(digest, former)
     if client is None or not matches or client.disabled:
         for bucket, key, limit in guesses:
             await services.rate_limiter.take(bucket, key, limit)
@@ -222,9 +231,9 @@ def _refuse_guessing(request: Request, bucket: str, quota: Quota) -> None:
 
 
 def _granted_scopes(client: ClientRecord, asked: str) -> tuple[str, ...]:
-    if not asked:
-        return client.scopes
-    scopes = tuple(dict.fromkeys(asked.split()))
-    if not all(scope in client.scopes and scope in SCOPE_TEXTS for scope in scopes):
+    scopes = tuple(dict.fromkeys(asked.split())) if asked else client.scopes
+    if asked and not all(within(scope, client.scopes) for scope in scopes):
         raise _Refused("invalid_scope", "The client does not hold every scope that was asked for.")
+    if len(" ".join(scopes)) > _LONGEST_SCOPE:
+        raise _Refused("invalid_scope", "So many scopes make no token; name fewer with the parameter scope.")
     return scopes

@@ -30,7 +30,8 @@ _EMBEDDINGS: Final = "embeddings"
 _BODY: Final = body_limit(8 * MIB)
 _ERRORS: Final = openai_errors(400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 502, 503)
 
-Caller = Annotated[Actor, require(Scope.SLM_CALL)]
+Caller = Annotated[Actor, require(Scope.SLM_CALL, of_path=False)]
+Reader = Annotated[Actor, require(Scope.SLM_CALL)]
 OptionalKey = Annotated[
     str | None,
     Header(
@@ -131,13 +132,13 @@ async def create_embeddings(
 
 
 @router.get("/v1/models", summary="List models and roles", responses=openai_errors(401, 403))
-async def list_models(services: ServicesDependency, actor: Caller) -> listing.ModelList:
+async def list_models(services: ServicesDependency, actor: Reader) -> listing.ModelList:
     """Every name that a request may send as `model`: roles, and models as `provider/model`."""
     return listing.listed(services.models.catalogue, actor.tenant_id, services.models.mode)
 
 
 @router.get("/v1/models/{model:path}", summary="Read a model or role", responses=openai_errors(401, 403, 404))
-async def read_model(model: str, services: ServicesDependency, actor: Caller) -> listing.ListedModel:
+async def read_model(model: str, services: ServicesDependency, actor: Reader) -> listing.ListedModel:
     """One of them, by any name that a request may send."""
     return listing.looked_up(services.models.catalogue, actor.tenant_id, services.models.mode, model)
 

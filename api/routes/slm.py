@@ -8,7 +8,7 @@ from fastapi import Query, Request
 from fastapi.responses import JSONResponse
 
 from api import slm_bodies
-from api.auth import ServicesDependency, require
+from api.auth import ServicesDependency, allow, require
 from api.idempotency import Answer, IdempotencyKey, idempotent
 from api.paging import Cursor, Limit
 from api.prefer import Prefer, wait_seconds
@@ -63,12 +63,12 @@ async def queue_request(
     body: RequestBody,
     request: Request,
     services: ServicesDependency,
-    actor: Annotated[Actor, require(Scope.SLM_CALL)],
+    actor: Annotated[Actor, require(Scope.SLM_CALL, of_path=False)],
     key: IdempotencyKey,
 ) -> JSONResponse:
     """Queues a completion, or with `texts` an embedding, and answers once the gate's decision is recorded."""
     asked = slm_bodies.asked_of(body)
-    await admit(request, services, actor)
+    await admit(request, services, actor, role=slm_bodies.role_of(body, asked), model=body.model)
 
     async def work(claim: Claim) -> Answer:
         view = await _run(services, actor, body, asked, claim, 0)
@@ -100,7 +100,7 @@ async def complete(
     body: CompleteBody,
     request: Request,
     services: ServicesDependency,
-    actor: Annotated[Actor, require(Scope.SLM_CALL)],
+    actor: Annotated[Actor, require(Scope.SLM_CALL, of_path=False)],
     key: IdempotencyKey,
     prefer: Prefer = None,
 ) -> JSONResponse:
@@ -119,7 +119,7 @@ async def embed(
     body: EmbedBody,
     request: Request,
     services: ServicesDependency,
-    actor: Annotated[Actor, require(Scope.SLM_CALL)],
+    actor: Annotated[Actor, require(Scope.SLM_CALL, of_path=False)],
     key: IdempotencyKey,
     prefer: Prefer = None,
 ) -> JSONResponse:
@@ -132,7 +132,7 @@ async def _answered(
 ) -> JSONResponse:
     asked = slm_bodies.asked_of(body)
     wait = wait_seconds(prefer, SYNC_WAIT)
-    await admit(request, services, actor)
+    await admit(request, services, actor, role=slm_bodies.role_of(body, asked), model=body.model)
 
     async def work(claim: Claim) -> Answer:
         view = await _run(services, actor, body, asked, claim, wait)
@@ -173,10 +173,14 @@ async def read_request(
     "/v1/slm/requests/{request_id}/cancel", summary="Cancel a model request", responses=problems(400, 401, 403, 404, 503)
 )
 async def cancel_request(
-    request_id: str, services: ServicesDependency, actor: Annotated[Actor, require(Scope.SLM_CALL)]
+    request_id: str,
+    request: Request,
+    services: ServicesDependency,
+    actor: Annotated[Actor, require(Scope.SLM_CALL, of_path=False)],
 ) -> SlmView:
     """Stops a request, running or queued. One that has ended stays as it is. Answers once that is recorded, or after 5 s."""
     view = await services.slm.request(actor.tenant_id, request_id)
+    allow(request, actor, Scope.SLM_CALL, view.role)
     if view.status in FINAL_SLM_STATUSES:
         return view
     await cancel_run(services.temporal, view.workflow_id)
@@ -189,10 +193,14 @@ async def cancel_request(
     responses=problems(400, 401, 403, 404, 409, 503),
 )
 async def resume_request(
-    request_id: str, services: ServicesDependency, actor: Annotated[Actor, require(Scope.SLM_CALL)]
+    request_id: str,
+    request: Request,
+    services: ServicesDependency,
+    actor: Annotated[Actor, require(Scope.SLM_CALL, of_path=False)],
 ) -> SlmView:
     """Lets a request go on that waits for room in a budget. Without room it waits again."""
     view = await services.slm.request(actor.tenant_id, request_id)
+    allow(request, actor, Scope.SLM_CALL, view.role)
     if view.status is not SlmStatus.AWAITING_BUDGET:
         raise Conflict("The request does not wait for a budget.")
     await update(services.temporal, view.workflow_id, UpdateName.RESUME, None, type(None))

@@ -13,6 +13,7 @@ from api.problems import problems
 from api.routing import edge_router
 from api.token_streams import AnswerEvents, AnswerStream
 from domain.actors import Actor
+from domain.capabilities import covers
 from domain.errors import InsufficientScope
 from domain.names import Scope
 from domain.token_streams import Mark
@@ -58,7 +59,7 @@ async def stream_answer(
     A reader that goes away stops nothing. One that comes back with `Last-Event-ID` gets every character once.
     """
     view = await services.slm.request(actor.tenant_id, request_id)
-    if cancel_on_disconnect and Scope.SLM_CALL.value not in actor.scopes:
+    if cancel_on_disconnect and not covers(actor.scopes, Scope.SLM_CALL, view.role):
         raise InsufficientScope("Cancelling needs the scope slm:call; ask for it, or leave cancel_on_disconnect out.")
     mark = Mark.parse(last_event_id) if last_event_id else None
     events = AnswerEvents(services, request_id, mark, authority_of(request, services, actor))

@@ -9,13 +9,15 @@ from domain.base import Contract
 
 
 class ClientRecord(Contract):
-    """A client as the token endpoint sees it."""
+    """A client as the token endpoint sees it. `scopes` are its own and those of its roles; one whose tenant was deleted is
+    disabled. The former secret is there while it still opens, after a rotation."""
 
     client_id: str
     tenant_id: str
     secret_sha256: str
     scopes: tuple[str, ...]
     disabled: bool
+    former_secret_sha256: str | None = None
 
 
 class ClientDirectory(Protocol):
@@ -30,7 +32,7 @@ class Standing(Protocol):
     """Whether an actor's authority still stands, asked again by runs that outlive the token."""
 
     async def stands(self, actor: Actor) -> bool:
-        """False once the token was revoked, the client is disabled or gone, or no longer has the scopes, or the API key ended."""
+        """False once the token was revoked, its client, tenant or API key ended, or the client no longer has the scopes."""
         ...
 
 

@@ -43,7 +43,7 @@ class Gateway:
     def http(self, **options: Any) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(base_url=self.url, timeout=20, trust_env=False, **options)
 
-    async def client(self, *scopes: Scope) -> NewClient:
+    async def client(self, *scopes: str) -> NewClient:
         """A fresh client in a fresh tenant; with all scopes when none is named."""
         tenant = f"t-{uuid.uuid4().hex[:12]}"
         await ensure_tenant(self.pool, tenant, "Test")
@@ -61,7 +61,7 @@ class Gateway:
         }
         return self.services.tokens.mint(**(values | changes))[0]
 
-    async def bearer(self, *scopes: Scope) -> dict[str, str]:
+    async def bearer(self, *scopes: str) -> dict[str, str]:
         """The header of a fresh client's token."""
         return {"Authorization": f"Bearer {self.token(await self.client(*scopes))}"}
 

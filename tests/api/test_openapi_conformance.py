@@ -23,6 +23,7 @@ from attempts import attempt
 from live import Caller, Live, live, until
 
 from domain.budgets import Settlement
+from domain.names import SYSTEM_TENANT
 from workers.embedded.stack import EmbeddedStack
 
 HERE = Path(__file__).parent
@@ -43,6 +44,13 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStac
 async def product(own_stack: EmbeddedStack) -> AsyncIterator[Live]:
     async with live(own_stack) as running:
         yield running
+
+
+@pytest.fixture
+async def caller(product: Live) -> AsyncIterator[Caller]:
+    """A client of the platform's own tenant, which alone has tenants to make and to read."""
+    async with product.caller(tenant=SYSTEM_TENANT) as caller:
+        yield caller
 
 
 def with_bearer_tokens(document: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +95,17 @@ async def policies_to_switch(caller: Caller) -> dict[str, str]:
 
     await until(ended)
     return {"policy_sets": made, "policy_replays": replay}
+
+
+async def identities(caller: Caller) -> dict[str, str]:
+    """A role, a client and a tenant, which paths name; each may be deleted once."""
+    for path, body in (
+        ("/v1/roles", {"name": "clerk", "capabilities": ["session:read"]}),
+        ("/v1/tenants", {"tenant_id": "acme", "name": "Acme"}),
+    ):
+        assert (await caller.post(path, body)).status_code in (201, 409)
+    client = (await caller.post("/v1/clients", {"name": "c", "roles": ["viewer"]})).json()["client"]
+    return {"a_role": "clerk", "a_tenant": "acme", "a_client": client["client_id"]}
 
 
 async def model_to_review(product: Live, caller: Caller) -> None:
@@ -156,6 +175,7 @@ async def test_the_gateway_answers_as_its_document_says(
     ids = {name: await decision_to_make(caller) for name in ("to_approve", "to_refuse")}
     ids["to_resume"] = await request_to_resume(caller)
     ids |= await policies_to_switch(caller)
+    ids |= await identities(caller)
     await model_to_review(product, caller)
     before = answers(product)
 

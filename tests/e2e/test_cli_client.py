@@ -51,7 +51,7 @@ def test_another_tenant_has_a_client_of_its_own_and_sees_nothing_of_the_first(se
     missing = serving("token", "--tenant", "acme")
     assert missing.returncode == 3
     assert "soma bootstrap --tenant acme" in missing.stderr
-    assert serving("token", "--tenant", "system").returncode == 2
+    assert serving("token", "--tenant", "No Tenant").returncode == 2
     assert serving("token", "--tenant", "../../etc").returncode == 2
 
     made = answer(serving, "bootstrap", "--tenant", "acme")

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput
 from domain.base import Contract
 from domain.budgets import ReviewModel, SetBudget, SweepCall, SweepOutcome
+from domain.clients import ClientChangeInput, ClientDisablingInput, ClientInput, ClientOutcome, ClientRotationInput
 from domain.decisions import Decision, Resolution
 from domain.documents import DocumentDeletion, DocumentInput, DocumentView
 from domain.kill_switches import EnforceCall, Enforced
@@ -21,6 +22,7 @@ from domain.policy_replays import CloseReplayCall, PolicyReplayInput, ReplayPart
 from domain.policy_sets import PolicySetActivationInput, PolicySetInput
 from domain.reconciling import ReconcileCall, Reconciled
 from domain.revocations import RevocationInput
+from domain.roles import RoleDeletionInput, RoleInput, RoleReplacementInput
 from domain.routing import Route
 from domain.sessions import (
     CancelOutcome,
@@ -40,6 +42,7 @@ from domain.sessions import (
     StartOutcome,
 )
 from domain.slm import CloseSlmCall, OpenedSlm, OpenSlmCall, PlanCall, SlmMove, SlmRequestInput
+from domain.tenants import TenantChangeInput, TenantDeletionInput, TenantInput, TenantOutcome
 
 PAYLOADS: tuple[type[Contract], ...] = (
     ApiKeyInput,
@@ -49,6 +52,9 @@ PAYLOADS: tuple[type[Contract], ...] = (
     EnforceCall,
     Enforced,
     *(PolicySetInput, PolicySetActivationInput, PolicyReplayInput, ReplayPartOutcome, CloseReplayCall),
+    *(RoleInput, RoleReplacementInput, RoleDeletionInput),
+    *(ClientInput, ClientOutcome, ClientChangeInput, ClientRotationInput, ClientDisablingInput),
+    *(TenantInput, TenantOutcome, TenantChangeInput, TenantDeletionInput),
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

@@ -78,6 +78,9 @@ def test_effects_are_scheduled_by_the_gate_alone() -> None:
         "REVOCATION_CREATE",
         *(f"KILL_SWITCH_{step}" for step in ("PENDING", "PAUSE", "CANCEL", "SETTLE", "STATE", "RELEASE", "RESUME")),
         *("POLICY_SET_CREATE", "POLICY_SET_ACTIVATE", "POLICY_REPLAY_OPEN", "POLICY_REPLAY_PART", "POLICY_REPLAY_CLOSE"),
+        *("ROLE_CREATE", "ROLE_REPLACE", "ROLE_DELETE"),
+        *("CLIENT_CREATE", "CLIENT_CHANGE", "CLIENT_ROTATE", "CLIENT_DISABLE"),
+        *("TENANT_CREATE", "TENANT_CHANGE", "TENANT_DELETE"),
         *("BUDGET_SET", "MODEL_REVIEW", "LEDGER_SWEEP", "LEDGER_RECONCILE"),
     }
     for path in files("workflows"):

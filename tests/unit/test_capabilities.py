@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.capabilities import covers, is_capability, missing, parsed, within
+from domain.capabilities import all_within, covers, is_capability, missing, names, narrowed, parsed, within
 from domain.names import Effect, Scope
 
 _IDS = st.text("ab_", min_size=1, max_size=4)
@@ -58,3 +58,31 @@ def test_other_texts_are_no_capability(text: str) -> None:
 def test_an_effect_needs_one_of_its_scopes_on_the_resource() -> None:
     assert missing((Effect.TURN_ANSWER,), ("session:send:ses_1",), "ses_1") == ()
     assert missing((Effect.TURN_ANSWER,), ("session:send:ses_1",), "ses_2") == (Effect.TURN_ANSWER,)
+
+
+def test_a_model_call_is_opened_by_its_role() -> None:
+    held = ("slm:call:code*",)
+    assert missing((Effect.MODEL_CALL,), held, "slm_1", "code_generation") == ()
+    assert missing((Effect.MODEL_CALL,), held, "slm_1", "summarization") == (Effect.MODEL_CALL,)
+    assert missing((Effect.MODEL_CALL,), held, "code", None) == (Effect.MODEL_CALL,)
+    assert missing((Effect.MODEL_CALL,), ("session:send:ses_1",), "slm_1", "ses_1") == (Effect.MODEL_CALL,)
+
+
+@given(_CAPABILITIES, st.lists(_CAPABILITIES, max_size=3), _IDS)
+def test_what_is_narrowed_to_a_resource_is_within_and_opens_it(asked: str, held: list[str], resource: str) -> None:
+    scope, _ = parsed(asked)
+    found = narrowed(scope, held, resource)
+    assert (found is not None) == covers(held, scope, resource)
+    if found is not None:
+        assert within(found, held)
+        assert covers([found], scope, resource)
+
+
+@given(st.lists(_CAPABILITIES, max_size=3), st.lists(_CAPABILITIES, max_size=3))
+def test_all_are_within_when_each_is(asked: list[str], held: list[str]) -> None:
+    assert all_within(asked, held) == all(within(capability, held) for capability in asked)
+
+
+def test_a_narrowed_capability_names_its_scope_and_no_other() -> None:
+    assert names(["session:read:ses_1"], Scope.SESSION_READ)
+    assert not names(["session:read:ses_1", "session:nonsense"], Scope.SESSION_SEND)

@@ -225,3 +225,29 @@ async def test_the_loop_runs_while_a_large_text_is_reviewed() -> None:
         await asyncio.sleep(0)
     assert (await deciding)[0].verdict is Verdict.ALLOW
     assert ticks > 0
+
+
+@pytest.mark.parametrize(
+    ("scopes", "verdict"),
+    [
+        (("slm:call:dialogue*",), Verdict.ALLOW),
+        (("slm:call",), Verdict.ALLOW),
+        (("slm:call:summarization",), Verdict.DENY),
+        (("slm:call:slm_1",), Verdict.DENY),
+        (("session:send:ses_1",), Verdict.DENY),
+    ],
+)
+async def test_a_model_request_is_opened_by_the_role_it_asks_for(scopes: tuple[str, ...], verdict: Verdict) -> None:
+    actor, facts = ACTOR.model_copy(update={"scopes": scopes}), Facts(model_role="dialogue_reasoning")
+    changes: dict[str, Any] = {"workflow_id": "slm/demo/slm_1", "resource": "slm_1", "effects": (Effect.MODEL_CALL,)}
+    decision, _, _ = await decide("Hello", actor=actor, facts=facts, **changes)
+    assert decision.verdict is verdict
+    assert codes(decision) == ([] if verdict is Verdict.ALLOW else [("identity", "scope-missing")])
+
+
+async def test_a_step_of_a_session_is_opened_by_that_session() -> None:
+    effects = (Effect.TURN_ANSWER, Effect.MODEL_CALL)
+    for resource, verdict in (("ses_1", Verdict.ALLOW), ("ses_2", Verdict.DENY)):
+        actor = ACTOR.model_copy(update={"scopes": ("session:send:ses_1",)})
+        decision, _, _ = await decide("Hello", actor=actor, effects=effects, resource=resource)
+        assert decision.verdict is verdict

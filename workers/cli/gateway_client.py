@@ -90,18 +90,31 @@ class Gateway:
             if turn["status"] not in _GOING or time.monotonic() >= deadline:
                 return turn
 
+    def edit(self, method: str, path: str, body: Mapping[str, Any], *, version: int, key: str) -> dict[str, Any]:
+        """The answer to a PATCH or PUT of what has that version, repeatable under its Idempotency-Key. Raises DomainError."""
+        return self._ask(method, path, key=key, version=version, json=dict(body))
+
     def delete(self, path: str) -> None:
         """Sends a DELETE. Raises DomainError."""
         self._ask("DELETE", path)
 
     def _ask(
-        self, method: str, path: str, *, key: str | None = None, wait: float | None = None, **content: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        wait: float | None = None,
+        version: int | None = None,
+        **content: Any,
     ) -> dict[str, Any]:
         if self._token is None:
             self._token = str(self.token()["access_token"])
         headers = {"Authorization": f"Bearer {self._token}"}
         if key is not None:
             headers["Idempotency-Key"] = key
+        if version is not None:
+            headers["If-Match"] = f'"{version}"'
         if wait is not None:
             headers["Prefer"] = f"wait={min(math.ceil(wait), LONGEST_WAIT)}"
         answer = self._exchange(method, path, key=key, seconds=_ANSWER_SECONDS + (wait or 0.0), headers=headers, **content)

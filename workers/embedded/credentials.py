@@ -10,7 +10,6 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from domain.base import Contract, TenantId
 from domain.errors import DependencyUnavailable, InvalidRequest
-from domain.names import SYSTEM_TENANT
 from workers.embedded.files import make_private, write_atomically
 
 DEMO_TENANT: Final = "demo"
@@ -26,16 +25,13 @@ class Credentials(Contract):
 
 
 def checked_tenant(text: str) -> str:
-    """The tenant named on the command line. Raises InvalidRequest for what is no tenant's slug, or the platform's own."""
+    """The tenant named on the command line. Raises InvalidRequest for what is no tenant's slug."""
     try:
-        tenant = _TENANT.validate_python(text)
+        return _TENANT.validate_python(text)
     except ValidationError:
         raise InvalidRequest(
             "A tenant is named by at most 48 lower-case letters, digits and hyphens, and begins with no hyphen."
         ) from None
-    if tenant == SYSTEM_TENANT:
-        raise InvalidRequest(f"The tenant {SYSTEM_TENANT} belongs to the platform and has no client; name another.")
-    return tenant
 
 
 def credentials_file(home: Path, tenant: str) -> Path:
