@@ -21,6 +21,7 @@ TAGS: Final[list[dict[str, str]]] = [
     {"name": "models", "description": "Model calls: queued, answered at once, forecast; what they used and who pays."},
     {"name": "budgets", "description": "Caps on what model calls may use, and the ledger of what they used."},
     {"name": "decisions", "description": "What the gate decided, and the approval of what it escalated."},
+    {"name": "policies", "description": "A tenant's own policies; policies asked without effect, and decisions asked again."},
     {"name": "openai", "description": "OpenAI's paths, for clients that speak its protocol; errors have its envelope."},
     {"name": "events", "description": "What happened, in commit order; a page or a stream."},
     {"name": "identity", "description": "Access tokens, keys and metadata."},
