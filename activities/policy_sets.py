@@ -19,10 +19,14 @@ async def usable_faults(engine: PolicyEngine, text: str) -> tuple[PolicyFault, .
     """What is wrong with a tenant's policies: as for any, and that they are too many. Takes milliseconds, so in a thread."""
     if len(text.encode()) > MAX_TEXT_BYTES:
         return (PolicyFault(message=f"The policies have more than {MAX_TEXT_BYTES} bytes."),)
-    faults = await asyncio.to_thread(engine.check, text)
-    if not faults and (count := engine.count(text)) > MAX_POLICIES:
-        return (PolicyFault(message=f"There are {count} policies; a set holds {MAX_POLICIES} at most."),)
-    return faults
+
+    def look() -> tuple[PolicyFault, ...]:
+        faults = engine.check(text)
+        if not faults and (count := engine.count(text)) > MAX_POLICIES:
+            return (PolicyFault(message=f"There are {count} policies; a set holds {MAX_POLICIES} at most."),)
+        return faults
+
+    return await asyncio.to_thread(look)
 
 
 class PolicySetActivities:
@@ -34,7 +38,7 @@ class PolicySetActivities:
 
     @activity.defn(name=ActivityName.POLICY_SET_CREATE.value)
     async def create(self, made: PolicySetInput) -> None:
-        """Records the set under the next version. Fails as `unprocessable` when its policies cannot be used."""
+        """Records the set under the next version. Fails as `policy-invalid` when its policies cannot be used."""
         with translate_errors():
             tenant_id = made.actor.tenant_id
             name = (await self._blobs.get(tenant_id, made.name.sha256)).decode()
@@ -44,7 +48,7 @@ class PolicySetActivities:
 
     @activity.defn(name=ActivityName.POLICY_SET_ACTIVATE.value)
     async def activate(self, change: PolicySetActivationInput) -> None:
-        """Puts the set in force or out of it. Fails as `not-found`, `conflict` or `unprocessable`."""
+        """Puts the set in force or out of it. Fails as `not-found`, `conflict` or `policy-invalid`."""
         with translate_errors():
             if change.active:
                 # It was usable when it was made, perhaps under an older schema.

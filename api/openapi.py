@@ -22,6 +22,7 @@ TAGS: Final[list[dict[str, str]]] = [
     {"name": "budgets", "description": "Caps on what model calls may use, and the ledger of what they used."},
     {"name": "decisions", "description": "What the gate decided, and the approval of what it escalated."},
     {"name": "governance", "description": "Kill switches: stop at once, and prove that it is quiet."},
+    {"name": "policies", "description": "A tenant's own policies; policies asked without effect, and decisions asked again."},
     {"name": "openai", "description": "OpenAI's paths, for clients that speak its protocol; errors have its envelope."},
     {"name": "events", "description": "What happened, in commit order; a page or a stream."},
     {"name": "identity", "description": "Access tokens, keys and metadata."},

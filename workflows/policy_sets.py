@@ -15,7 +15,7 @@ class PolicySetCreateWorkflow:
 
     @workflow.run
     async def run(self, made: PolicySetInput) -> None:
-        """Fails as `unprocessable` when the policies cannot be used."""
+        """Fails as `policy-invalid` when the policies cannot be used."""
         await workflow.execute_activity(ActivityName.POLICY_SET_CREATE.value, made, summary="Record the policies", **INGEST)
 
 

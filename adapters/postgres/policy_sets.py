@@ -11,7 +11,14 @@ from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transa
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import Conflict, NotFound, Unprocessable
 from domain.event_data import EventData, PolicySetActivated, PolicySetCreated, PolicySetDeactivated
-from domain.policy_sets import ActivePolicySet, PolicySetActivationInput, PolicySetInput, PolicySetSummary, PolicySetView
+from domain.policy_sets import (
+    ActivePolicySet,
+    PolicyFault,
+    PolicySetActivationInput,
+    PolicySetInput,
+    PolicySetSummary,
+    PolicySetView,
+)
 from domain.ports.policy import PolicyEngine
 
 _MAX_REMEMBERED: Final = 10_000
@@ -129,11 +136,17 @@ class CurrentPolicySets:
         row = rows[0]
         if before is not None and (before.policy_set_id, before.text) == (row["policy_set_id"], row["text"]):
             return before
-        # Parsed here, in a thread, so that deciding finds it parsed.
-        faults = await asyncio.to_thread(self._engine.check, row["text"])
+        faults = await asyncio.to_thread(self._looked_at, row["text"])
         if faults:
             trouble = f"The policy set in force cannot be used: {faults[0].message}"
             raise Unprocessable(f"{trouble} Activate one that can, or deactivate it.")
         # Of today's schema: the row has the digest of the day it was made.
         digest = self._engine.digest(row["text"])
         return ActivePolicySet(policy_set_id=row["policy_set_id"], version=row["version"], text=row["text"], digest=digest)
+
+    def _looked_at(self, text: str) -> tuple[PolicyFault, ...]:
+        """What is wrong with it. When nothing is it is parsed now, in a thread, so that deciding finds it parsed."""
+        faults = self._engine.check(text)
+        if not faults:
+            self._engine.count(text)
+        return faults

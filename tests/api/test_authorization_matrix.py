@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
-from live import PUBLIC_URL, Caller, Live
+from live import PUBLIC_URL, Caller, Live, until
 
 from adapters.postgres.connection import tenant_transaction
 from adapters.tokens import JoseTokens
@@ -36,6 +36,7 @@ PUBLIC = {
     "GET /.well-known/oauth-protected-resource": "says how to authenticate",
     "OPTIONS /v1/codec/decode": "a browser asks before it sends the token",
 }
+PERMITS_ALL = '@id("all") permit(principal, action, resource);'
 OF_NO_TENANT = {"GET /v1/models/{model:path}": "the models are the platform's, the same for all"}
 """Routes whose path names what no tenant owns."""
 
@@ -121,7 +122,22 @@ async def ids(owner: Caller) -> dict[str, str]:
         "client_id": (await made("/v1/clients", {"name": "c", "roles": ["viewer"]}))["client"]["client_id"],
         "tenant_id": owner.tenant,
         "model": "soma/soma-extractive",
+        "switch_id": await stated_switch(owner),
+        "policy_set_id": (await made("/v1/policy-sets", {"name": "p", "text": PERMITS_ALL}))["policy_set_id"],
+        "replay_id": (await made("/v1/policy/replays", {}))["replay_id"],
     }
+
+
+async def stated_switch(owner: Caller) -> str:
+    """A kill switch that has its statement; it stops a tool that nobody has."""
+    body = {"scope": "tool", "value": "nobody-has-it", "reason": "matrix"}
+    path = f"/v1/kill-switches/{(await owner.post('/v1/kill-switches', body)).json()['switch_id']}"
+
+    async def stated() -> bool:
+        return (await owner.get(path)).json()["stated_at"] is not None
+
+    await until(stated, 60)
+    return path.rpartition("/")[2]
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,18 @@ async def policies_to_switch(caller: Caller) -> dict[str, str]:
     return {"policy_sets": made, "policy_replays": replay}
 
 
+async def stated_switch(caller: Caller) -> str:
+    """The id of a kill switch that has its statement; it stops a tool that nobody has."""
+    body = {"scope": "tool", "value": "nobody-has-it", "reason": "conformance"}
+    made = (await caller.post("/v1/kill-switches", body)).json()["switch_id"]
+
+    async def stated() -> bool:
+        return (await caller.get(f"/v1/kill-switches/{made}")).json()["stated_at"] is not None
+
+    await until(stated, 60)
+    return made
+
+
 async def identities(caller: Caller) -> dict[str, str]:
     """A role, a client and a tenant, which paths name; each may be deleted once."""
     for path, body in (
@@ -176,6 +188,7 @@ async def test_the_gateway_answers_as_its_document_says(
     ids["to_resume"] = await request_to_resume(caller)
     ids |= await policies_to_switch(caller)
     ids |= await identities(caller)
+    ids["kill_switches"] = await stated_switch(caller)
     await model_to_review(product, caller)
     before = answers(product)
 
