@@ -137,7 +137,8 @@ def test_a_revocation_stops_exactly_what_hangs_on_it(tree: Tree, data: st.DataOb
             RevocationKind.ALL: st.none(),
         }[kind]
     )
-    before = BEGAN + timedelta(seconds=data.draw(st.integers(-1, 300)), milliseconds=data.draw(st.integers(0, 999)))
+    near = data.draw(st.sampled_from([node.actor.issued_at or BEGAN for node in tree.nodes]))
+    before = near + timedelta(seconds=data.draw(st.integers(-1, 1)), milliseconds=data.draw(st.integers(0, 999)))
 
     def meant(actor: Actor) -> bool:
         if kind is RevocationKind.JTI:
@@ -242,6 +243,18 @@ def test_a_sessions_token_keeps_the_chain_it_is_made_in() -> None:
     assert bound.expires_at == made.expires_at
     with pytest.raises(InvalidRequest):
         bound_to_session(made, SESSION, ("session:read",), "bound", BEGAN + timedelta(seconds=40), 900)
+
+
+def test_what_was_issued_after_a_revocation_from_a_token_before_it_is_refused_too() -> None:
+    """As happens when the two meet: the exchange saw the parent stand, and the child is of the next second."""
+    at = [BEGAN + timedelta(seconds=seconds) for seconds in (0, 10, 20)]
+    parent = child(root(issued_at=at[0]), client_id="cli_2", issued_at=at[1])
+    made = child(parent, issued_at=at[2])
+    for name in ((RevocationKind.CLIENT, "cli_2"), (RevocationKind.SUBJECT, "cli_2"), (RevocationKind.ALL, None)):
+        assert refused(made, {name: at[1]})
+        assert not refused(made, {name: at[0] - timedelta(seconds=1)})
+    fresh = child(root(issued_at=at[0]), client_id="cli_2", issued_at=at[2])
+    assert not refused(fresh, {(RevocationKind.CLIENT, "cli_2"): at[1], (RevocationKind.SUBJECT, "cli_2"): at[1]})
 
 
 def test_what_does_not_say_when_it_was_issued_is_meant_by_every_revocation() -> None:
