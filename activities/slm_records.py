@@ -9,6 +9,7 @@ from typing import Final
 
 from temporalio import activity
 
+from domain import delegation
 from domain.bounds import completion_input_bound, embedding_input_bound
 from domain.budgets import BudgetKey, BudgetScope, Reservation, Settlement
 from domain.catalogue import Catalogue, ModelConfig, RoleConfig
@@ -152,6 +153,7 @@ def _keys(call: SlmCall) -> tuple[BudgetKey, ...]:
     keys = [BudgetKey(scope=BudgetScope.TENANT, scope_id=call.actor.tenant_id)]
     if call.session_id is not None:
         keys.append(BudgetKey(scope=BudgetScope.SESSION, scope_id=call.session_id))
+    keys.extend(delegation.budget_keys(call.actor))
     return tuple({(key.scope, key.scope_id): key for key in (*keys, *call.keys)}.values())
 
 

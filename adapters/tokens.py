@@ -12,7 +12,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -23,8 +22,9 @@ from joserfc.jwk import KeySet, OKPKey
 from joserfc.jws import JWSRegistry
 from uuid_utils.compat import uuid7
 
+from adapters.token_claims import OWN_CLAIMS, actor_of, claims_of, invalid, time_of
 from domain.actors import Actor
-from domain.errors import DependencyUnavailable, Unauthenticated
+from domain.errors import DependencyUnavailable
 
 ALGORITHM: Final = "EdDSA"
 TYPE: Final = "at+jwt"
@@ -32,9 +32,6 @@ LEEWAY_SECONDS: Final = 5
 MAX_TOKEN_CHARACTERS: Final = 8192
 _MAX_REMEMBERED: Final = 4096
 _CURVE: Final = "Ed25519"
-_OWN_CLAIMS: Final = frozenset(
-    {"iss", "aud", "exp", "iat", "sub", "client_id", "jti", "scope", "tenant", "constitution_hash", "act"}
-)
 _COMPACT: Final = re.compile(r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")
 
 
@@ -93,32 +90,40 @@ class JoseTokens:
         capability token carries `session_id`, and `key_id` when it was made for an API key. Raises ValueError for a claim
         that would replace one."""
         extra = claims or {}
-        if taken := _OWN_CLAIMS & extra.keys():
+        if taken := OWN_CLAIMS & extra.keys():
             raise ValueError(f"These claims are the token's own: {', '.join(sorted(taken))}")
         now = int(self._clock())
-        content: dict[str, Any] = {
-            **extra,
-            "iss": self._issuer,
-            "aud": self._audience,
-            "iat": now,
-            "exp": now + self._lifetime,
-            "sub": subject,
-            "client_id": client_id,
-            "jti": uuid7().hex,
-            "scope": " ".join(scopes),
-            "tenant": tenant_id,
-        }
-        if constitution_hash is not None:
-            content["constitution_hash"] = constitution_hash
+        actor = Actor(
+            tenant_id=tenant_id,
+            subject=subject,
+            client_id=client_id,
+            scopes=scopes,
+            jti=uuid7().hex,
+            constitution_hash=constitution_hash,
+        )
+        return self._signed(extra | claims_of(actor, now, now + self._lifetime)), self._lifetime
+
+    def sign(self, actor: Actor) -> str:
+        """A token that says exactly what the actor does: of one that was delegated. Raises ValueError for one that does not
+        say when it was issued and when it expires, or is too large to be taken again."""
+        if actor.issued_at is None or actor.expires_at is None:
+            raise ValueError("A token says when it was issued and when it expires")
+        token = self._signed(claims_of(actor, int(actor.issued_at.timestamp()), int(actor.expires_at.timestamp())))
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise ValueError(f"A token has at most {MAX_TOKEN_CHARACTERS} characters")
+        return token
+
+    def _signed(self, claims: dict[str, Any]) -> str:
         header = {"alg": ALGORITHM, "typ": TYPE, "kid": self._signing.kid}
-        return jwt.encode(header, content, self._signing, registry=self._registry), self._lifetime
+        content = {**claims, "iss": self._issuer, "aud": self._audience}
+        return jwt.encode(header, content, self._signing, registry=self._registry)
 
     def verify(self, token: str) -> Actor:
         """The claims as an Actor. Raises Unauthenticated, saying what is wrong with the token but never quoting it.
 
         What was verified is remembered by the token's digest until it expires: a signature does not change its mind."""
         if len(token) > MAX_TOKEN_CHARACTERS or _COMPACT.match(token) is None:
-            raise _invalid("is not a signed JWT")
+            raise invalid("is not a signed JWT")
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verified.get(digest)
         if known is not None and known[0] + LEEWAY_SECONDS > self._clock():
@@ -134,17 +139,17 @@ class JoseTokens:
         try:
             decoded = jwt.decode(token, self._keys, registry=self._registry)
         except (JoseError, ValueError, TypeError, KeyError, RecursionError):
-            raise _invalid("is not signed with a key of ours") from None
+            raise invalid("is not signed with a key of ours") from None
         if decoded.header.get("typ") not in (TYPE, f"application/{TYPE}") or "kid" not in decoded.header:
-            raise _invalid("is no access token")
+            raise invalid("is no access token")
         claims: dict[str, Any] = decoded.claims
         expires = self._check_times(claims)
         if claims.get("iss") != self._issuer:
-            raise _invalid("comes from another issuer")
+            raise invalid("comes from another issuer")
         audience: Any = claims.get("aud")
         if self._audience not in (cast("list[Any]", audience) if isinstance(audience, list) else [audience]):
-            raise _invalid("is meant for another audience")
-        return _actor(claims), expires
+            raise invalid("is meant for another audience")
+        return actor_of(claims), expires
 
     def jwks(self) -> dict[str, Any]:
         """The public keys (RFC 7517)."""
@@ -154,11 +159,11 @@ class JoseTokens:
     def _check_times(self, claims: dict[str, Any]) -> float:
         """When it expires."""
         now = self._clock()
-        issued, expires = _time(claims.get("iat")), _time(claims.get("exp"))
+        issued, expires = time_of(claims.get("iat")), time_of(claims.get("exp"))
         if expires + LEEWAY_SECONDS <= now:
-            raise _invalid("has expired")
+            raise invalid("has expired")
         if issued - LEEWAY_SECONDS > now:
-            raise _invalid("is not valid yet")
+            raise invalid("is not valid yet")
         return expires
 
 
@@ -176,44 +181,3 @@ def _read_keys(key_set: Any) -> KeySet:
     if not keys.keys or not keys.keys[0].is_private or any(cast(OKPKey, key).curve_name != _CURVE for key in keys.keys):
         raise DependencyUnavailable("The first signing key must be a private Ed25519 key, and the others Ed25519 keys.")
     return keys
-
-
-def _time(value: Any) -> float:
-    """A NumericDate (RFC 7519, 2). Raises Unauthenticated for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        raise _invalid("has no usable times")
-    return value
-
-
-def _invalid(what: str) -> Unauthenticated:
-    return Unauthenticated(f"The access token {what}; get a new one from the token endpoint.")
-
-
-def _actor(claims: dict[str, Any]) -> Actor:
-    try:
-        return Actor(
-            tenant_id=claims["tenant"],
-            subject=claims["sub"],
-            client_id=claims["client_id"],
-            scopes=tuple(claims["scope"].split()),
-            jti=claims["jti"],
-            act=_delegation(claims.get("act")),
-            constitution_hash=claims.get("constitution_hash"),
-            session_id=claims.get("session_id"),
-            key_id=claims.get("key_id"),
-            issued_at=datetime.fromtimestamp(claims["iat"], UTC),
-        )
-    except (KeyError, AttributeError, ValueError, OverflowError, OSError):
-        raise _invalid("lacks a claim or has a malformed one") from None
-
-
-def _delegation(act: Any) -> tuple[str, ...]:
-    """The subjects of nested `act` claims (RFC 8693, 4.1), nearest first. Raises KeyError for a malformed chain."""
-    chain: list[str] = []
-    while act is not None:
-        if not isinstance(act, dict):
-            raise KeyError("act")
-        nested = cast("dict[str, Any]", act)
-        chain.append(nested["sub"])
-        act = nested.get("act")
-    return tuple(chain)

@@ -5,6 +5,8 @@ The claim on the Idempotency-Key fixed the session's id, so whatever an attempt 
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ from api.kill_switches import require_running
 from api.services import Services
 from api.session_models import CapabilityToken, SessionStarted, StartBody
 from api.workflow_calls import start_session
+from domain import delegation
 from domain.actors import Actor
 from domain.capabilities import narrowed
 from domain.decisions import Decision, ReasonCode, Verdict
@@ -23,6 +26,7 @@ from domain.ids import Prefix, format_id
 from domain.names import Feature, Scope, workflow_id
 from domain.ports.idempotency import Claim
 from domain.sessions import SessionInput, SessionStatus, StartOutcome, TurnStatus, TurnView
+from runtime.ids import new_uuid
 
 _JSON: Final = "application/json"
 CAPABILITY_SCOPES = (Scope.SESSION_READ, Scope.SESSION_SEND, Scope.SESSION_CANCEL, Scope.EVENT_READ)
@@ -67,21 +71,36 @@ def with_capability(services: Services, actor: Actor) -> Finish:
     async def finish(answer: Answer) -> Answer:
         if answer.body["status"] != SessionStatus.OPEN:
             return answer
-        constitution = await services.constitution.current()
         of_session = (narrowed(scope, actor.scopes, answer.body["session_id"]) for scope in CAPABILITY_SCOPES)
         scopes = tuple(capability for capability in of_session if capability is not None)
-        token, lifetime = services.tokens.mint(
-            tenant_id=actor.tenant_id,
-            subject=actor.subject,
-            client_id=actor.client_id,
-            scopes=scopes,
-            constitution_hash=constitution.hash,
-            claims={"session_id": answer.body["session_id"]} | ({"key_id": actor.key_id} if actor.key_id else {}),
-        )
-        capability = CapabilityToken(access_token=token, expires_in=lifetime, scope=" ".join(scopes))
+        made = await _capability(services, actor, answer.body["session_id"], scopes)
+        if made is None:
+            return answer
+        capability = CapabilityToken(access_token=made[0], expires_in=made[1], scope=" ".join(scopes))
         return Answer(answer.status, answer.body | {"capability": capability.model_dump()}, answer.headers)
 
     return finish
+
+
+async def _capability(services: Services, actor: Actor, session_id: str, scopes: tuple[str, ...]) -> tuple[str, int] | None:
+    """The token and its lifetime in seconds. One made from a delegated token keeps its chain and its bounds; None when that
+    token expires meanwhile."""
+    longest = services.settings.token_lifetime_seconds
+    if delegation.is_delegated(actor):
+        now = datetime.fromtimestamp(int(time.time()), UTC)
+        if actor.expires_at is not None and actor.expires_at <= now:
+            return None
+        bound = delegation.bound_to_session(actor, session_id, scopes, new_uuid().hex, now, longest)
+        return services.tokens.sign(bound), delegation.lifetime(bound)
+    constitution = await services.constitution.current()
+    return services.tokens.mint(
+        tenant_id=actor.tenant_id,
+        subject=actor.subject,
+        client_id=actor.client_id,
+        scopes=scopes,
+        constitution_hash=constitution.hash,
+        claims={"session_id": session_id} | ({"key_id": actor.key_id} if actor.key_id else {}),
+    )
 
 
 async def _input(services: Services, actor: Actor, key: str, body: StartBody, claim: Claim) -> SessionInput:

@@ -8,11 +8,21 @@ from domain.base import Contract, TenantId, UtcTime
 from domain.ids import ApiKeyId, SessionId
 
 
+class Ancestor(Contract):
+    """A token that another was delegated from: who acts in it, which client holds it, when it was issued."""
+
+    jti: str = Field(max_length=64)
+    client_id: str = Field(max_length=64)
+    subject: str = Field(max_length=200)
+    issued_at: UtcTime
+
+
 class Actor(Contract):
     """Verified claims (RFC 9068), or what an API key stands for. `act` is the delegation chain of RFC 8693, nearest actor
-    first. `session_id` binds a capability token to one session: it opens nothing else. `key_id` is the API key that was
-    used, also of a capability token that was made for it: the authority ends with the key. `issued_at` is when the token was
-    issued, or the key made: a revocation refuses what is older."""
+    first, and `ancestors` are the tokens it was delegated from: it stands while all of them do. `session_id` binds a capability
+    token to one session: it opens nothing else. `key_id` is the API key that was used, also of a capability token that was made
+    for it: the authority ends with the key. `issued_at` is when the token was issued, or the key made: a revocation refuses what
+    is older. `expires_at` is when the token expires; what is delegated from it does so no later."""
 
     tenant_id: TenantId
     subject: str = Field(max_length=200)
@@ -24,3 +34,5 @@ class Actor(Contract):
     session_id: SessionId | None = None
     key_id: ApiKeyId | None = None
     issued_at: UtcTime | None = None
+    ancestors: tuple[Ancestor, ...] = ()
+    expires_at: UtcTime | None = None

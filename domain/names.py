@@ -293,6 +293,8 @@ class BudgetScope(StrEnum):
     PROJECT = "project"
     SESSION = "session"
     INSTALLATION = "installation"
+    DELEGATION = "delegation"
+    """A delegated token, by its jti, and all that is delegated from it."""
 
 
 class UsageBy(StrEnum):

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from adapters.postgres.capabilities import held
@@ -18,10 +19,11 @@ from adapters.postgres.connection import Pool, plain_transaction, tenant_select,
 from domain.actors import Actor
 from domain.api_keys import key_of
 from domain.base import Contract
-from domain.capabilities import all_within
+from domain.capabilities import within
+from domain.delegation import holders
 from domain.names import Scope
 from domain.ports.identity import ClientRecord
-from domain.revocations import refuses
+from domain.revocations import Named, RevocationKind, named, refused
 
 _FIND: Final = """
 SELECT client_id, tenant_id, secret_sha256, scopes, roles,
@@ -32,18 +34,22 @@ SELECT client_id, tenant_id, secret_sha256, scopes, roles,
 FROM clients c WHERE client_id = $1
 """
 _MAX_REMEMBERED: Final = 10_000
+# Of each client that holds a token of the chain what it may do, and what revocations say of the chain. A key is its own client's.
 _STANDING: Final = """
-SELECT scopes, roles,
-    ARRAY(SELECT unnest(r.capabilities) FROM roles r WHERE r.tenant_id = c.tenant_id AND r.name = ANY (c.roles)) AS of_roles,
-    (SELECT max(before) FROM revocations r WHERE r.tenant_id = c.tenant_id AND (r.kind = 'all'
-        OR (r.kind = 'client' AND r.value = $2) OR (r.kind = 'subject' AND r.value = ANY ($4::text[])))) AS revoked_before,
-    EXISTS (SELECT FROM revocations r WHERE r.tenant_id = c.tenant_id AND r.kind = 'jti' AND r.value = $5) AS revoked
-FROM clients c WHERE tenant_id = tenant.tenant_id AND client_id = $2 AND disabled_at IS NULL
+SELECT 'holds' AS kind, client_id AS value, scopes, roles, NULL::timestamptz AS before,
+    ARRAY(SELECT unnest(r.capabilities) FROM roles r WHERE r.tenant_id = c.tenant_id AND r.name = ANY (c.roles)) AS of_roles
+FROM clients c WHERE tenant_id = tenant.tenant_id AND client_id = ANY ($2::text[]) AND disabled_at IS NULL
   AND EXISTS (SELECT FROM tenants t WHERE t.tenant_id = c.tenant_id AND t.deleted_at IS NULL)
   AND ($3::text IS NULL OR EXISTS (
       SELECT FROM api_keys k WHERE k.tenant_id = c.tenant_id AND k.key_id = $3 AND k.client_id = c.client_id
         AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())))
+UNION ALL
+SELECT kind, value, NULL, NULL, max(before), NULL
+FROM revocations WHERE tenant_id = tenant.tenant_id
+  AND (kind = 'all' OR (kind, value) IN (SELECT * FROM unnest($4::text[], $5::text[])))
+GROUP BY kind, value
 """
+_HOLDS: Final = "holds"
 
 
 class NewClient(Contract):
@@ -79,11 +85,17 @@ class PostgresClientDirectory:
 
 
 class _Known(NamedTuple):
-    """What the rows say of a token or key. No scopes at all: its client or key has ended."""
+    """What the rows say of a token or key: what each standing client of its chain holds, and what was revoked of it."""
 
     until: float
-    scopes: frozenset[str]
-    revoked_before: datetime | None = None
+    held: dict[str, frozenset[str]]
+    revoked: dict[Named, datetime]
+
+    def allows(self, client_id: str, scopes: tuple[str, ...]) -> bool:
+        """Whether that client stands and holds these scopes."""
+        held = self.held.get(client_id)
+        # Nearly always it holds them word for word, and this is asked with every request.
+        return held is not None and all(scope in held or within(scope, held) for scope in scopes)
 
 
 class PostgresStanding:
@@ -98,9 +110,9 @@ class PostgresStanding:
         self._known: dict[tuple[object, ...], _Known] = {}
 
     async def stands(self, actor: Actor) -> bool:
-        """False once the token was revoked, the client is disabled or gone, or no longer has the scopes, or its API key no
-        longer stands. Raises DependencyUnavailable."""
-        key = (actor.tenant_id, actor.client_id, key_of(actor), actor.subject, actor.act, actor.jti)
+        """False once the token or one that it was delegated from was revoked, a client that holds one of them is disabled or
+        gone or no longer has the scopes, or its API key no longer stands. Raises DependencyUnavailable."""
+        key = (actor.tenant_id, actor.client_id, key_of(actor), actor.subject, actor.act, actor.jti, actor.ancestors)
         known = self._known.get(key)
         if known is None or known.until <= self._clock():
             # The time before asking: what is true now may have changed when the answer arrives.
@@ -108,14 +120,17 @@ class PostgresStanding:
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = known
-        return bool(known.scopes) and all_within(actor.scopes, known.scopes) and not refuses(known.revoked_before, actor)
+        return all(map(known.allows, holders(actor), repeat(actor.scopes))) and not refused(actor, known.revoked)
 
     async def _asked(self, actor: Actor, until: float) -> _Known:
-        subjects = [actor.subject, *actor.act]
-        rows = await tenant_select(self._pool, actor.tenant_id, _STANDING, actor.client_id, key_of(actor), subjects, actor.jti)
-        if not rows or rows[0]["revoked"]:
-            return _Known(until, frozenset())
-        return _Known(until, held(rows[0]), rows[0]["revoked_before"])
+        names = [(kind.value, value) for kind, value in named(actor) if value is not None]
+        kinds, values = [kind for kind, _ in names], [value for _, value in names]
+        rows = await tenant_select(self._pool, actor.tenant_id, _STANDING, [*holders(actor)], key_of(actor), kinds, values)
+        return _Known(
+            until,
+            {row["value"]: held(row) for row in rows if row["kind"] == _HOLDS},
+            {(RevocationKind(row["kind"]), row["value"]): row["before"] for row in rows if row["kind"] != _HOLDS},
+        )
 
 
 async def ensure_tenant(pool: Pool, tenant_id: str, name: str) -> None:

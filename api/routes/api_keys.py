@@ -18,7 +18,7 @@ from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
 from api.workflow_calls import run_to_end
-from domain import api_keys
+from domain import api_keys, delegation
 from domain.actors import Actor
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput, ApiKeyView, Lifetime
 from domain.base import Contract
@@ -133,7 +133,9 @@ async def revoke_api_key(
 
 
 def _check(actor: Actor, body: ApiKeyBody) -> None:
-    """Raises Forbidden for a key made with a key, InsufficientScope for a capability that the actor lacks."""
+    """Raises Forbidden for a key made with a key or a delegated token, InsufficientScope for what the actor lacks."""
+    if delegation.is_delegated(actor):
+        raise Forbidden("A delegated token makes no API keys, which would outlive it; use an access token of the client's own.")
     if api_keys.key_of(actor) is not None:
         raise Forbidden("An API key makes no further keys, which would outlive its end; use an access token of the client.")
     check_grant(actor, body.scopes)

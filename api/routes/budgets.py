@@ -16,10 +16,11 @@ from api.problems import problems
 from api.routing import MIB, body_limit, edge_router
 from api.services import Services
 from api.workflow_calls import run_to_end
+from domain import delegation
 from domain.actors import Actor
 from domain.base import Contract, Count, UtcTime
 from domain.budgets import Budget, BudgetKey, BudgetScope, ModelBlock, ReviewModel, SetBudget, Unit
-from domain.errors import InvalidRequest
+from domain.errors import Forbidden, InvalidRequest
 from domain.ids import Prefix, format_id
 from domain.names import TOKENS, Feature, Scope, WorkflowName, workflow_id
 from domain.ports.idempotency import Claim
@@ -218,6 +219,8 @@ async def reconcile(
 
 
 async def _set(services: Services, actor: Actor, claim: Claim, key: BudgetKey, unit: str, cap: int, budget_id: str) -> Answer:
+    if key in delegation.budget_keys(actor):
+        raise Forbidden("A delegated token does not change the budget that it spends from; use a token of whoever delegated it.")
     change = SetBudget(change_id=claim.resource, budget_id=budget_id, actor=actor, key=key, unit=unit, cap=cap)
     budget = await _run(services, actor, WorkflowName.BUDGET_SET, Feature.BUDGET, claim, change, Budget)
     made = budget.budget_id == format_id(Prefix.BUDGET, claim.resource)

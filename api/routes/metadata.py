@@ -10,11 +10,13 @@ from starlette.responses import JSONResponse
 from api.asyncapi import document as events
 from api.auth import OAUTH_ENDPOINT, ServicesDependency
 from api.openapi import document
+from api.routes.oauth import GRANT_TYPES, REVOCATION_ENDPOINT
 from api.routing import edge_router
 from api.services import Services
 from domain.names import Scope
 
 router = edge_router("identity")
+_CLIENT_AUTH = ("client_secret_basic", "client_secret_post")
 _CACHED = {"Cache-Control": "public, max-age=300"}
 
 
@@ -51,8 +53,10 @@ async def authorization_server(services: ServicesDependency) -> dict[str, Any]:
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "scopes_supported": [scope.value for scope in Scope],
         "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "grant_types_supported": list(GRANT_TYPES),
+        "token_endpoint_auth_methods_supported": list(_CLIENT_AUTH),
+        "revocation_endpoint": f"{issuer}{REVOCATION_ENDPOINT}",
+        "revocation_endpoint_auth_methods_supported": list(_CLIENT_AUTH),
         "service_documentation": f"{issuer}/openapi.json",
     }
 

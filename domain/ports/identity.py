@@ -32,7 +32,8 @@ class Standing(Protocol):
     """Whether an actor's authority still stands, asked again by runs that outlive the token."""
 
     async def stands(self, actor: Actor) -> bool:
-        """False once the token was revoked, its client, tenant or API key ended, or the client no longer has the scopes."""
+        """False once the token or one it was delegated from was revoked, a client that holds one of them is disabled or gone (or
+        its tenant is) or no longer has the scopes, or the API key ended."""
         ...
 
 
@@ -50,6 +51,11 @@ class Tokens(Protocol):
         claims: dict[str, Any] | None = None,
     ) -> tuple[str, int]:
         """A signed token and its lifetime in seconds."""
+        ...
+
+    def sign(self, actor: Actor) -> str:
+        """A token that says exactly what the actor does: of one that was delegated. Raises ValueError for one that does not
+        say when it was issued and when it expires."""
         ...
 
     def verify(self, token: str) -> Actor:

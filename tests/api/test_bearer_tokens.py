@@ -27,6 +27,7 @@ PUBLIC = {
     "GET /problems",
     "GET /problems/{problem_type}",
     "POST /v1/oauth/token",
+    "POST /v1/oauth/revoke",
     "GET /.well-known/jwks.json",
     "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/oauth-protected-resource",

@@ -15,8 +15,11 @@ from api.problems import MEDIA_TYPE
 from domain.names import Scope
 from runtime.version import VERSION
 
+OAUTH = ("/v1/oauth/token", "/v1/oauth/revoke")
+"""Their errors are those of RFC 6749."""
 REPEATABLE = {
     "/v1/oauth/token",
+    "/v1/oauth/revoke",
     "/v1/codec/decode",
     "/v1/sessions/{session_id}/cancel",
     "/v1/sessions/{session_id}/close",
@@ -75,10 +78,10 @@ def test_every_operation_lists_the_problems_of_the_edge(operations: Operations) 
     for name, operation in operations.items():
         expected = {"500"}
         expected |= {"401", "403", "429", "503"} if "security" in operation else set()
-        expected |= {"400", "413", "415"} if "requestBody" in operation and name[1] != "/v1/oauth/token" else set()
+        expected |= {"400", "413", "415"} if "requestBody" in operation and name[1] not in OAUTH else set()
         assert expected <= set(operation["responses"]), name
         for status, response in operation["responses"].items():
-            if int(status) >= 400 and name[1] not in ("/v1/oauth/token", "/readyz"):
+            if int(status) >= 400 and name[1] not in (*OAUTH, "/readyz"):
                 shape = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
                 if speaks_openai(name[1]):
                     shape = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIErrorEnvelope"}}}

@@ -12,7 +12,7 @@ from gateway_under_test import PUBLIC_URL, Gateway, StartGateway
 
 from adapters.postgres.identity import NewClient, disable_client, replace_secret
 from adapters.rate_limit import EdgeRateLimiter
-from api.routes.oauth import FAILURES_BY_ADDRESS
+from api.oauth.credentials import FAILURES_BY_ADDRESS
 from domain.names import Scope
 
 PATH = "/v1/oauth/token"

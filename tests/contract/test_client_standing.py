@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -19,6 +20,7 @@ from adapters.postgres.identity import (
     secret_digest,
 )
 from domain.actors import Actor
+from domain.delegation import delegate
 from domain.names import Scope
 from workers.embedded.stack import EmbeddedStack
 
@@ -102,3 +104,33 @@ async def test_an_answer_is_remembered_for_a_second_and_no_longer(pool: Pool) ->
     assert await standing.stands(asked)
     now = 101.0
     assert not await standing.stands(asked)
+
+
+async def test_a_delegated_token_stands_while_all_above_it_do(pool: Pool) -> None:
+    tenant, names = await new_tenant(pool), [f"cli_{uuid.uuid4().hex}" for _ in range(3)]
+    for name in names:
+        await create_client(pool, tenant, name, "a", (Scope.SESSION_READ, Scope.SLM_CALL))
+    held, standing = ("session:read", "slm:call"), PostgresStanding(pool, memory_seconds=0)
+    now, token = datetime.now(UTC).replace(microsecond=0), actor(tenant, names[0], *held)
+    token = token.model_copy(update={"issued_at": now, "expires_at": now + timedelta(seconds=900)})
+    for number, name in enumerate(names[1:]):
+        token = delegate(
+            token,
+            client_id=name,
+            held=held,
+            actor=None,
+            wanted=("session:read:ses_1*",),
+            jti=f"j{number}",
+            issued_at=now,
+            seconds=60,
+        )
+    assert await standing.stands(token)
+    # Still within what the client holds, though not word for word.
+    await replace_secret(pool, tenant, names[1], (Scope.SESSION_READ,))
+    assert await standing.stands(token)
+    await replace_secret(pool, tenant, names[1], (Scope.SLM_CALL,))
+    assert not await standing.stands(token)
+    await replace_secret(pool, tenant, names[1], (Scope.SESSION_READ,))
+    assert await standing.stands(token)
+    await disable_client(pool, tenant, names[0])
+    assert not await standing.stands(token)

@@ -46,15 +46,17 @@ class Soma:
         run.mkdir(parents=True)
         (run / "ports.json").write_text(json.dumps(self.ports))
 
-    def __call__(self, *arguments: str, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
+    def __call__(self, *arguments: str, timeout: float = 120, given: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; `given` is its standard input."""
         # A file, not a pipe: a detached stack must be free to outlive the command without holding the test's pipe open.
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, tempfile.TemporaryFile("w+") as taken:
+            taken.write(given)
+            taken.seek(0)
             process = subprocess.run(
                 [sys.executable, "-m", "workers.cli.main", *arguments],
                 stdout=out,
                 stderr=err,
-                stdin=subprocess.DEVNULL,
+                stdin=taken,
                 env={**self.env, **env},
                 cwd=self.directory,
                 timeout=timeout,

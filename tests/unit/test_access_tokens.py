@@ -74,6 +74,7 @@ def test_a_minted_token_verifies_to_its_actor() -> None:
         jti=actor.jti,
         constitution_hash="a" * 64,
         issued_at=datetime.fromtimestamp(NOW, UTC),
+        expires_at=datetime.fromtimestamp(NOW + 900, UTC),
     )
 
 
@@ -154,6 +155,12 @@ def signed(key: dict[str, Any], claims: dict[str, Any], **header: Any) -> str:
         ({"jti": None}, "claim"),
         ({"act": "nobody"}, "claim"),
         ({"session_id": "ses_1"}, "claim"),
+        ({"ancestors": "nobody"}, "claim"),
+        ({"ancestors": 7}, "claim"),
+        ({"ancestors": [7]}, "claim"),
+        ({"ancestors": [{"jti": "a", "client_id": "b", "sub": "c"}]}, "claim"),
+        ({"ancestors": [{"jti": "a", "client_id": "b", "sub": "c", "iat": -1}]}, "times"),
+        ({"exp": 2**52}, "claim"),
     ],
 )
 def test_claims_that_do_not_hold_are_refused(change: dict[str, Any], said: str) -> None:

@@ -29,7 +29,9 @@ def set_(
     cap: Annotated[str, typer.Argument(metavar="CAP", help="Tokens, or an amount of the currency such as 12.50.")],
     unit: Annotated[str, typer.Option("--unit", help="tokens, or a currency such as USD.")] = TOKENS,
     scope: Annotated[BudgetScope, typer.Option("--scope", help="What is bounded.")] = BudgetScope.TENANT,
-    scope_id: Annotated[str | None, typer.Option("--id", help="Which session, project or installation.")] = None,
+    scope_id: Annotated[
+        str | None, typer.Option("--id", help="Which session, project, installation or delegated token (its jti).")
+    ] = None,
     key: KeyOption = None,
     tenant: TenantOption = TENANT,
     json: JsonOption = False,
@@ -54,7 +56,9 @@ def set_(
 @_budgets.command(name="list")
 def list_(
     scope: Annotated[BudgetScope | None, typer.Option("--scope", help="Only of this scope.")] = None,
-    scope_id: Annotated[str | None, typer.Option("--id", help="Only of this session, project or installation.")] = None,
+    scope_id: Annotated[
+        str | None, typer.Option("--id", help="Only of this session, project, installation or delegated token.")
+    ] = None,
     limit: LimitOption = 50,
     after: AfterOption = None,
     tenant: TenantOption = TENANT,

@@ -63,12 +63,15 @@ class Gateway:
     def token(self) -> dict[str, Any]:
         """A fresh access token as the token endpoint answered it (RFC 6749, 5.1). Raises DomainError."""
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
+        return self.oauth("/v1/oauth/token", form)
+
+    def oauth(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """What an OAuth endpoint answers to a form that the client sends with its credentials; empty when it says nothing.
+        Raises DomainError."""
         given = self._credentials
-        answer = self._exchange(
-            "POST", "/v1/oauth/token", data=form, auth=(given.client_id, given.client_secret.get_secret_value())
-        )
+        answer = self._exchange("POST", path, data=dict(form), auth=(given.client_id, given.client_secret.get_secret_value()))
         if answer.is_success:
-            return self._read(answer)
+            return self._read(answer) if answer.content else {}
         raise self._refusal(answer)
 
     def get(self, path: str, *, wait: float | None = None, **query: str | int | bool | None) -> dict[str, Any]:
