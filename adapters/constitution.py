@@ -31,6 +31,8 @@ from domain.ports.policy import PolicyEngine
 GRACE_REFRESHES: Final = 20
 """Refresh periods that a verified constitution outlives the last answer of its origin: ten minutes by default."""
 
+FRESH_SECONDS: Final = 1.0
+"""How old an answer may be where the newest counts: whether a token is stale, and what a new one names."""
 _RETRY_SECONDS: Final = 5.0
 _SKEW: Final = timedelta(minutes=5)
 _log = logging.getLogger(__name__)
@@ -128,7 +130,7 @@ class CachedConstitution:
         self._trouble = ConstitutionUnavailable("No constitution was loaded yet; try again.")
         self._version = 0
         self._heard_at = float("-inf")
-        self._ask_at = float("-inf")
+        self._ask_at = self._tried_at = float("-inf")
 
     async def current(self) -> ActiveConstitution:
         """The constitution in force; no I/O between refreshes. Raises ConstitutionUnavailable."""
@@ -141,6 +143,13 @@ class CachedConstitution:
             raise ConstitutionUnavailable(self._trouble.detail)
         _require_unexpired(self._active.document, self._clock())
         return self._active
+
+    async def refreshed(self) -> ActiveConstitution:
+        """As `current`, from an answer of the origin that is a second old at most; while it is out of reach, what is held."""
+        now = self._monotonic()
+        if now - max(self._heard_at, self._tried_at) >= FRESH_SECONDS:
+            self._tried_at, self._ask_at = now, float("-inf")
+        return await self.current()
 
     async def aclose(self) -> None:
         """Closes the connections to origin and Redis."""

@@ -22,7 +22,15 @@ from api.event_streams import Authority
 from api.services import Services, services_of
 from domain import api_keys, capabilities
 from domain.actors import Actor
-from domain.errors import InsufficientScope, NotFound, RegionNotAllowed, TooManyRequests, Unauthenticated
+from domain.errors import (
+    ConstitutionUnavailable,
+    InsufficientScope,
+    NotFound,
+    RegionNotAllowed,
+    StaleConstitution,
+    TooManyRequests,
+    Unauthenticated,
+)
 from domain.names import Scope
 from domain.ports.rate_limits import Quota
 
@@ -92,6 +100,7 @@ class Require(SecurityBase):
         await _count(request, services, actor)
         if not await services.standing.stands(actor):
             raise _unauthenticated(request, services, _NO_KEY if actor.jti == actor.key_id else _FALLEN)
+        await _check_constitution(request, services, actor)
         await _hold_to_terms(request, services, actor)
         if actor.jti == actor.key_id:
             services.api_key_directory.used(actor.tenant_id, actor.jti)
@@ -178,6 +187,20 @@ async def _of_api_key(request: Request, services: Services, key: str) -> Actor:
 def _lacking(request: Request, services: Services, scope: Scope, what: str) -> InsufficientScope:
     _challenge(request, services, error="insufficient_scope", scope=scope.value)
     return InsufficientScope(f"The token lacks the scope {scope.value} for {what}; ask for one that has it.", scope=scope.value)
+
+
+async def _check_constitution(request: Request, services: Services, actor: Actor) -> None:
+    """Refuses a token of a constitution that is in force no more. While none is to be had, what starts work is refused anyway."""
+    if actor.constitution_hash is None:
+        return
+    try:
+        known = (await services.constitution.current()).hash
+        if known == actor.constitution_hash or (await services.constitution.refreshed()).hash == actor.constitution_hash:
+            return
+    except ConstitutionUnavailable:
+        return
+    _challenge(request, services, error="invalid_token")
+    raise StaleConstitution(f"A new constitution is in force since this token was issued; get a new one at {OAUTH_ENDPOINT}.")
 
 
 def _unauthenticated(request: Request, services: Services, detail: str) -> Unauthenticated:

@@ -92,7 +92,7 @@ async def _capability(services: Services, actor: Actor, session_id: str, scopes:
             return None
         bound = delegation.bound_to_session(actor, session_id, scopes, new_uuid().hex, now, longest)
         return services.tokens.sign(bound), delegation.lifetime(bound)
-    constitution = await services.constitution.current()
+    constitution = await services.constitution.refreshed()
     return services.tokens.mint(
         tenant_id=actor.tenant_id,
         subject=actor.subject,

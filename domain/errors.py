@@ -2,7 +2,7 @@
 
     DomainError
     ├── InvalidRequest 400 ── MissingIdempotencyKey 400, UnsupportedByModel 400
-    ├── Unauthenticated 401
+    ├── Unauthenticated 401 ── StaleConstitution 401
     ├── BudgetExhausted 402
     ├── Forbidden 403 ── InsufficientScope 403, Denied 403, RegionNotAllowed 403
     ├── NotFound 404 ── UnknownModel 404
@@ -65,6 +65,12 @@ class Unauthenticated(DomainError):
     """No token, or one that does not verify."""
 
     type, title, status = "unauthenticated", "Not authenticated", 401
+
+
+class StaleConstitution(Unauthenticated):
+    """The token was issued under a constitution that is not in force any more; a fresh token is one call away."""
+
+    type, title = "stale-constitution", "Constitution of the token is stale"
 
 
 class BudgetExhausted(DomainError):

@@ -22,7 +22,7 @@ async def grant(services: Services, client: ClientRecord, form: dict[str, str]) 
     """A token for what the client itself may do. Raises Refused."""
     scopes = _granted_scopes(client, form.get("scope", ""))
     try:
-        constitution_hash = (await services.constitution.current()).hash
+        constitution_hash = (await services.constitution.refreshed()).hash
     except ConstitutionUnavailable:
         # Reading goes on without a constitution; what starts work asks for it again and is refused there.
         constitution_hash = None

@@ -14,6 +14,10 @@ class ConstitutionSource(Protocol):
         """The active constitution. Raises ConstitutionUnavailable when none verifies; it never invents one."""
         ...
 
+    async def refreshed(self) -> ActiveConstitution:
+        """As `current`, from an answer of the origin that is a second old at most."""
+        ...
+
 
 class ConstitutionStore(Protocol):
     """Signed constitutions as kept in Postgres."""

@@ -170,6 +170,35 @@ async def test_between_refreshes_nothing_is_asked(make: Make, clock: Clock) -> N
     assert store.asked == 2
 
 
+async def test_who_needs_the_newest_asks_once_a_second_at_most(make: Make, clock: Clock) -> None:
+    store = HeldStore(envelope(1))
+    source = make(store)
+    first = await source.current()
+    clock.seconds += 1.0
+    store.held = envelope(2)
+    assert (await source.current()).hash == first.hash
+    second = await source.refreshed()
+    assert second.document.version == 2
+    assert (await source.current()).hash == second.hash
+    store.held = envelope(3)
+    clock.seconds += 0.5
+    assert (await source.refreshed()).hash == second.hash
+    assert store.asked == 2
+    clock.seconds += 0.5
+    assert (await source.refreshed()).document.version == 3
+
+
+async def test_while_it_is_out_of_reach_the_newest_is_what_is_held(make: Make, clock: Clock) -> None:
+    store = HeldStore(envelope(1))
+    source = make(store)
+    held = await source.current()
+    store.reachable = False
+    for _ in range(3):
+        clock.seconds += 0.4
+        assert (await source.refreshed()).hash == held.hash
+    assert store.asked == 2
+
+
 async def test_a_new_one_is_taken_up_after_a_refresh(make: Make, clock: Clock) -> None:
     store = HeldStore(envelope(1))
     cache = make(store)

@@ -41,6 +41,9 @@ class HeldConstitution:
     async def current(self) -> ActiveConstitution:
         return self._active
 
+    async def refreshed(self) -> ActiveConstitution:
+        return self._active
+
 
 class HeldPolicies:
     """A tenant's policies in force, the same for every tenant; none without a text."""

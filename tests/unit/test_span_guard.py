@@ -59,6 +59,9 @@ class NoConstitution:
     async def current(self) -> ActiveConstitution:
         raise ConstitutionUnavailable("None verifies.")
 
+    async def refreshed(self) -> ActiveConstitution:
+        return await self.current()
+
 
 class FailingModerator:
     """Answers with what it is given, after so many good answers."""
