@@ -27,6 +27,7 @@ from api.routes import (
     slm,
     slm_streams,
     usage,
+    users,
 )
 from api.services import Services
 from runtime.version import VERSION
@@ -47,6 +48,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     oauth.router,
     api_keys.router,
     revocations.router,
+    users.router,
     metadata.router,
     health.router,
     problems.router,

@@ -43,6 +43,8 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.KEY_WRITE: "Make and revoke API keys",
     Scope.REVOCATION_READ: "Read revocations",
     Scope.REVOCATION_WRITE: "Revoke tokens",
+    Scope.USER_READ: "Read users",
+    Scope.USER_WRITE: "Make, invite, change and delete users",
     Scope.POLICY_READ: "Read decisions",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
@@ -167,7 +169,7 @@ def _challenge(request: Request, services: Services, **parameters: str) -> None:
 
 async def _count(request: Request, services: Services, actor: Actor) -> None:
     quota = await services.rate_limiter.take(
-        "client", f"{actor.tenant_id}/{actor.client_id}", services.settings.rate_limit_per_minute
+        "client", f"{actor.tenant_id}/{actor.caller}", services.settings.rate_limit_per_minute
     )
     show_quota(request, "client", quota)
     if not quota.allowed:

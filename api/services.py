@@ -25,6 +25,7 @@ from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
 from domain.ports.sessions import SessionReads
 from domain.ports.slm import Forecasts, SlmReads
+from domain.ports.users import Activations, Passwords, RoleScopes, Sealer, UserReads
 from runtime.metrics import HttpMetrics
 from runtime.settings import Settings
 
@@ -49,6 +50,17 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """Users, what their roles open, and what they log in with."""
+
+    users: UserReads
+    activations: Activations
+    roles: RoleScopes
+    passwords: Passwords
+    sealer: Sealer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a route may use."""
 
@@ -57,6 +69,7 @@ class Services:
     tokens: Tokens
     clients: ClientDirectory
     standing: Standing
+    people: People
     api_keys: ApiKeyReads
     api_key_directory: ApiKeyDirectory
     revocations: RevocationReads

@@ -12,7 +12,8 @@ class Actor(Contract):
     """Verified claims (RFC 9068), or what an API key stands for. `act` is the delegation chain of RFC 8693, nearest actor
     first. `session_id` binds a capability token to one session: it opens nothing else. `key_id` is the API key that was
     used, also of a capability token that was made for it: the authority ends with the key. `issued_at` is when the token was
-    issued, or the key made: a revocation refuses what is older."""
+    issued, or the key made: a revocation refuses what is older. `amr` is how a person proved who they are (RFC 8176); nobody else
+    has one."""
 
     tenant_id: TenantId
     subject: str = Field(max_length=200)
@@ -24,3 +25,9 @@ class Actor(Contract):
     session_id: SessionId | None = None
     key_id: ApiKeyId | None = None
     issued_at: UtcTime | None = None
+    amr: tuple[str, ...] = ()
+
+    @property
+    def caller(self) -> str:
+        """Who asks, of those who share a tenant: a client, or each subject it speaks for. People share one client."""
+        return self.client_id if self.subject == self.client_id else f"{self.client_id}/{self.subject}"

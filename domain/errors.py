@@ -8,9 +8,11 @@
     ├── NotFound 404 ── UnknownModel 404
     ├── MethodNotAllowed 405
     ├── Conflict 409 ── RequestInProgress 409 (retryable), SessionClosed 409
+    ├── PreconditionFailed 412
     ├── TooLarge 413
     ├── UnsupportedMediaType 415
     ├── Unprocessable 422 ── IdempotencyKeyReused 422, PriceUnknown 422, ModelBlocked 422
+    ├── PreconditionRequired 428
     ├── TooManyRequests 429 (retryable) ── TooManyTurns 429
     ├── UpstreamFailed 502
     │   └── ModelRefused 502 ── ModelKeyRefused, ModelBadRequest, ModelContentFiltered, ModelContextExceeded
@@ -125,6 +127,12 @@ class SessionClosed(Conflict):
     type, title = "session-closed", "Session closed"
 
 
+class PreconditionFailed(DomainError):
+    """`If-Match` names another version than the thing has; nothing was changed."""
+
+    type, title, status = "precondition-failed", "Precondition failed", 412
+
+
 class TooLarge(DomainError):
     """The body is larger than the route allows."""
 
@@ -159,6 +167,12 @@ class ModelBlocked(Unprocessable):
     """The model used more than its bound before, so bounded budgets do not pay for it until somebody has reviewed that."""
 
     type, title = "model-blocked", "Model blocked"
+
+
+class PreconditionRequired(DomainError):
+    """A change must say with `If-Match` which version it is of."""
+
+    type, title, status = "precondition-required", "Precondition required", 428
 
 
 class TooManyRequests(DomainError):

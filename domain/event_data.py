@@ -13,7 +13,7 @@ from domain.budgets import BudgetScope
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, Verdict
 from domain.events import NewEvent
-from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, RevocationId, SessionId, SlmRequestId, TurnId
+from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, RevocationId, SessionId, SlmRequestId, TurnId, UserId
 from domain.models import CallRecord
 from domain.names import EventType, Topic
 from domain.revocations import RevocationKind
@@ -361,6 +361,61 @@ class RevocationCreated(EventData):
         return self.revocation_id
 
 
+class OfUser(EventData):
+    """An event on a user; its subject is the user's id. Names and addresses are not in it."""
+
+    topic: ClassVar[Topic] = Topic.IDENTITY_EVENTS
+
+    user_id: UserId
+
+    @property
+    def about(self) -> str:
+        return self.user_id
+
+
+class UserCreated(OfUser):
+    """A user was made and invited. `subject` is who did it."""
+
+    event_type: ClassVar[EventType] = EventType.USER_CREATED
+
+    roles: tuple[str, ...]
+    subject: str
+
+
+class UserChanged(OfUser):
+    """A user was changed: `members` names what."""
+
+    event_type: ClassVar[EventType] = EventType.USER_CHANGED
+
+    members: tuple[str, ...]
+    roles: tuple[str, ...]
+    locked: bool
+    version: Count
+    subject: str
+
+
+class UserInvited(OfUser):
+    """A user was invited anew, to choose another password and one-time password."""
+
+    event_type: ClassVar[EventType] = EventType.USER_INVITED
+
+    subject: str
+
+
+class UserActivated(OfUser):
+    """A user has chosen a password and a one-time password. What was logged in with before is void."""
+
+    event_type: ClassVar[EventType] = EventType.USER_ACTIVATED
+
+
+class UserDeleted(OfUser):
+    """A user opens nothing any more."""
+
+    event_type: ClassVar[EventType] = EventType.USER_DELETED
+
+    subject: str
+
+
 class SlmCallRecorded(CallRecord, EventData):
     """One attempt at a model call, as it ended. Its subject is the session or the model request it belongs to."""
 
@@ -477,6 +532,11 @@ EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
         ApiKeyCreated,
         ApiKeyRevoked,
         RevocationCreated,
+        UserCreated,
+        UserChanged,
+        UserInvited,
+        UserActivated,
+        UserDeleted,
         DecisionRecorded,
         DecisionResolved,
         ContentFlagged,

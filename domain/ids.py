@@ -32,6 +32,9 @@ class Prefix(StrEnum):
     BUDGET = "bud"
     API_KEY = "key"
     REVOCATION = "rvk"
+    USER = "usr"
+    LOGIN = "lgn"
+    TWO_KEY = "apr"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
@@ -41,6 +44,9 @@ SlmRequestId = Annotated[str, StringConstraints(pattern=r"^slm_[0-9a-f]{32}$")]
 BudgetId = Annotated[str, StringConstraints(pattern=r"^bud_[0-9a-f]{32}$")]
 ApiKeyId = Annotated[str, StringConstraints(pattern=r"^key_[0-9a-f]{32}$")]
 RevocationId = Annotated[str, StringConstraints(pattern=r"^rvk_[0-9a-f]{32}$")]
+UserId = Annotated[str, StringConstraints(pattern=r"^usr_[0-9a-f]{32}$")]
+LoginId = Annotated[str, StringConstraints(pattern=r"^lgn_[0-9a-f]{32}$")]
+TwoKeyId = Annotated[str, StringConstraints(pattern=r"^apr_[0-9a-f]{32}$")]
 DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
 
 

@@ -86,6 +86,11 @@ class EventType(StrEnum):
     API_KEY_CREATED = f"{EVENT_PREFIX}.api_key.created.v1"
     API_KEY_REVOKED = f"{EVENT_PREFIX}.api_key.revoked.v1"
     REVOCATION_CREATED = f"{EVENT_PREFIX}.revocation.created.v1"
+    USER_CREATED = f"{EVENT_PREFIX}.user.created.v1"
+    USER_CHANGED = f"{EVENT_PREFIX}.user.changed.v1"
+    USER_INVITED = f"{EVENT_PREFIX}.user.invited.v1"
+    USER_ACTIVATED = f"{EVENT_PREFIX}.user.activated.v1"
+    USER_DELETED = f"{EVENT_PREFIX}.user.deleted.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
@@ -109,6 +114,11 @@ class Feature(StrEnum):
     API_KEY = "api-key"
     API_KEY_REVOCATION = "api-key-revocation"
     REVOCATION = "revocation"
+    USER = "user"
+    USER_CHANGE = "user-change"
+    USER_INVITATION = "user-invitation"
+    USER_ACTIVATION = "user-activation"
+    USER_DELETION = "user-deletion"
 
 
 class WorkflowName(StrEnum):
@@ -125,6 +135,11 @@ class WorkflowName(StrEnum):
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
     REVOCATION_CREATE = "revocation.create"
+    USER_CREATE = "user.create"
+    USER_CHANGE = "user.change"
+    USER_INVITE = "user.invite"
+    USER_ACTIVATE = "user.activate"
+    USER_DELETE = "user.delete"
 
 
 class UpdateName(StrEnum):
@@ -164,6 +179,11 @@ class ActivityName(StrEnum):
     API_KEY_CREATE = "api_key.create"
     API_KEY_REVOKE = "api_key.revoke"
     REVOCATION_CREATE = "revocation.create"
+    USER_CREATE = "user.create"
+    USER_CHANGE = "user.change"
+    USER_INVITE = "user.invite"
+    USER_ACTIVATE = "user.activate"
+    USER_DELETE = "user.delete"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -186,6 +206,8 @@ class Scope(StrEnum):
     KEY_WRITE = "key:write"
     REVOCATION_READ = "revocation:read"
     REVOCATION_WRITE = "revocation:write"
+    USER_READ = "user:read"
+    USER_WRITE = "user:write"
     POLICY_READ = "policy:read"
     POLICY_APPROVE = "policy:approve"
     CODEC_DECODE = "codec:decode"

@@ -21,10 +21,13 @@ from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_requests import SlmRequestActivities
+from activities.users import UserActivities
+from adapters.built_in_roles import BuiltInRoles
 from adapters.cedar.engine import CedarEngine
 from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
 from adapters.moderation import Re2Moderator
+from adapters.passwords import Argon2Passwords
 from adapters.postgres.api_keys import PostgresApiKeyDirectory, PostgresApiKeys
 from adapters.postgres.blobs import PostgresBlobs
 from adapters.postgres.budgets import PostgresBudgets
@@ -44,14 +47,17 @@ from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.slm_reads import PostgresSlmReads
 from adapters.postgres.slm_requests import PostgresSlmRequests
 from adapters.postgres.usage import PostgresUsage
+from adapters.postgres.user_standing import UserStanding
+from adapters.postgres.users import PostgresUsers
 from adapters.prices import GenaiPrices
 from adapters.providers.observed import ModelMetrics
 from adapters.rate_limit import EdgeRateLimiter
 from adapters.redis.connection import RedisConnection
 from adapters.redis.token_reads import RedisTokenReads
+from adapters.sealing import FileSealer
 from adapters.signing import read_trusted_keys
 from adapters.signing_keys import FileTokens
-from api.services import Models, Services
+from api.services import Models, People, Services
 from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
@@ -73,6 +79,7 @@ class Activities:
     documents: DocumentActivities
     api_keys: ApiKeyActivities
     revocations: RevocationActivities
+    users: UserActivities
     budgets: BudgetActivities
 
 
@@ -152,7 +159,7 @@ async def compose_worker(
         documents = PostgresDocuments(pool)
         gate = Gate(
             constitutions=base.constitution,
-            standing=PostgresStanding(pool),
+            standing=UserStanding(PostgresStanding(pool), pool, BuiltInRoles()),
             moderator=base.moderator,
             policy=base.engine,
             blobs=blobs,
@@ -169,6 +176,7 @@ async def compose_worker(
             documents=DocumentActivities(extractor=PlainTextExtractor(), blobs=blobs, documents=documents),
             api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
             revocations=RevocationActivities(PostgresRevocations(pool)),
+            users=UserActivities(PostgresUsers(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -176,6 +184,18 @@ async def compose_worker(
                 prices=GenaiPrices(catalogue_of(settings)),
             ),
         )
+
+
+def _people(settings: Settings, pool: Pool) -> People:
+    """What the routes about users and the log-in use."""
+    users = PostgresUsers(pool)
+    return People(
+        users=users,
+        activations=users,
+        roles=BuiltInRoles(),
+        passwords=Argon2Passwords(),
+        sealer=FileSealer(settings.login_key_file),
+    )
 
 
 @asynccontextmanager
@@ -207,7 +227,8 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             temporal=temporal,
             tokens=tokens,
             clients=PostgresClientDirectory(token_pool),
-            standing=PostgresStanding(base.pool),
+            standing=UserStanding(PostgresStanding(base.pool), base.pool, BuiltInRoles()),
+            people=_people(settings, base.pool),
             api_keys=PostgresApiKeys(base.pool),
             revocations=PostgresRevocations(base.pool),
             api_key_directory=keys,

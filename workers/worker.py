@@ -29,6 +29,13 @@ from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
 from workflows.revocations import RevocationCreateWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
+from workflows.users import (
+    UserActivateWorkflow,
+    UserChangeWorkflow,
+    UserCreateWorkflow,
+    UserDeleteWorkflow,
+    UserInviteWorkflow,
+)
 
 log = structlog.get_logger("workers.worker")
 
@@ -50,6 +57,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             ApiKeyCreateWorkflow,
             ApiKeyRevokeWorkflow,
             RevocationCreateWorkflow,
+            *(UserCreateWorkflow, UserChangeWorkflow, UserInviteWorkflow, UserActivateWorkflow, UserDeleteWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -84,6 +92,7 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.api_keys.create,
             parts.api_keys.revoke,
             parts.revocations.revoke,
+            *(parts.users.create, parts.users.change, parts.users.invite, parts.users.activate, parts.users.delete),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

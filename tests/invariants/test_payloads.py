@@ -37,12 +37,26 @@ from domain.sessions import (
     StartOutcome,
 )
 from domain.slm import CloseSlmCall, OpenedSlm, OpenSlmCall, PlanCall, SlmMove, SlmRequestInput
+from domain.users import (
+    UserActivationInput,
+    UserChangeInput,
+    UserDeletionInput,
+    UserInput,
+    UserInvitationInput,
+    UserInvitationOutcome,
+)
 
 PAYLOADS: tuple[type[Contract], ...] = (
     ApiKeyInput,
     ApiKeyOutcome,
     ApiKeyRevocationInput,
     RevocationInput,
+    UserActivationInput,
+    UserChangeInput,
+    UserDeletionInput,
+    UserInput,
+    UserInvitationInput,
+    UserInvitationOutcome,
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

@@ -1,8 +1,8 @@
 """Keys and passwords of a home, made once and never overwritten.
 
-`signing.jwks` signs access tokens, `codec.json` encrypts payloads, `constitution.json` signs constitutions and
-`constitution-trusted.json` verifies them, `passwords.json` opens the embedded servers. Without them the data beside
-them cannot be read.
+`signing.jwks` signs access tokens, `codec.json` encrypts payloads, `login.json` what users log in with, `constitution.json`
+signs constitutions and `constitution-trusted.json` verifies them, `passwords.json` opens the embedded servers. Without them the
+data beside them cannot be read.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Keys:
         self.directory = home / "keys"
         self.signing = self.directory / "signing.jwks"
         self.codec = self.directory / "codec.json"
+        self.login = self.directory / "login.json"
         self.constitution = self.directory / "constitution.json"
         self.constitution_trusted = self.directory / "constitution-trusted.json"
         self._passwords = self.directory / "passwords.json"
@@ -51,9 +52,10 @@ class Keys:
             _write(self._passwords, {name: secrets.token_urlsafe(24) for name in Passwords.model_fields})
         if not self.signing.exists():
             _write(self.signing, {"keys": [_ed25519_key("sig")]})
-        if not self.codec.exists():
-            key = base64.b64encode(secrets.token_bytes(32)).decode()
-            _write(self.codec, {"keys": [{"kid": f"k-{secrets.token_hex(6)}", "key": key}]})
+        for ring in (self.codec, self.login):
+            if not ring.exists():
+                key = base64.b64encode(secrets.token_bytes(32)).decode()
+                _write(ring, {"keys": [{"kid": f"k-{secrets.token_hex(6)}", "key": key}]})
         if not self.constitution.exists():
             _write(self.constitution, {"keys": [_ed25519_key("con")]})
         if not self.constitution_trusted.exists():

@@ -43,7 +43,7 @@ _REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "valkey": ("REDIS_URL",),
     "temporal": ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"),
 }
-_KEY_FILES: Final = ("SIGNING_KEY_FILE", "CODEC_KEY_FILE", "CONSTITUTION_TRUSTED_KEYS_FILE")
+_KEY_FILES: Final = ("SIGNING_KEY_FILE", "CODEC_KEY_FILE", "LOGIN_KEY_FILE", "CONSTITUTION_TRUSTED_KEYS_FILE")
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ class EmbeddedStack:
             "SOMA_HOME": str(self.home),
             "SIGNING_KEY_FILE": str(self.keys.signing),
             "CODEC_KEY_FILE": str(self.keys.codec),
+            "LOGIN_KEY_FILE": str(self.keys.login),
             "CONSTITUTION_TRUSTED_KEYS_FILE": str(self.keys.constitution_trusted),
         }
         if self.postgres:
