@@ -202,9 +202,19 @@ def _actor(claims: dict[str, Any]) -> Actor:
             session_id=claims.get("session_id"),
             key_id=claims.get("key_id"),
             issued_at=datetime.fromtimestamp(claims["iat"], UTC),
+            amr=_methods(claims.get("amr")),
         )
     except (KeyError, AttributeError, ValueError, OverflowError, OSError):
         raise _invalid("lacks a claim or has a malformed one") from None
+
+
+def _methods(amr: Any) -> tuple[str, ...]:
+    """The authentication methods of `amr` (RFC 8176). Raises KeyError for a malformed one."""
+    if amr is None:
+        return ()
+    if not isinstance(amr, list) or not all(isinstance(method, str) for method in cast("list[Any]", amr)):
+        raise KeyError("amr")
+    return tuple(cast("list[str]", amr))
 
 
 def _delegation(act: Any) -> tuple[str, ...]:

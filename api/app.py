@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from api.edge import Edge
 from api.problems import install_problem_handlers
 from api.routes import (
+    activation,
     api_keys,
     budgets,
     codec,
@@ -24,6 +25,7 @@ from api.routes import (
     problems,
     revocations,
     sessions,
+    sign_in,
     slm,
     slm_streams,
     usage,
@@ -49,6 +51,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     api_keys.router,
     revocations.router,
     users.router,
+    sign_in.router,
+    activation.router,
     metadata.router,
     health.router,
     problems.router,

@@ -24,6 +24,7 @@ from domain.ports.models import Prices, TokenReads
 from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
 from domain.ports.sessions import SessionReads
+from domain.ports.sign_in import Codes, Logins, SignIns
 from domain.ports.slm import Forecasts, SlmReads
 from domain.ports.users import Activations, Passwords, RoleScopes, Sealer, UserReads
 from runtime.metrics import HttpMetrics
@@ -58,6 +59,9 @@ class People:
     roles: RoleScopes
     passwords: Passwords
     sealer: Sealer
+    sign_ins: SignIns
+    logins: Logins
+    codes: Codes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

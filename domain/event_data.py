@@ -15,7 +15,7 @@ from domain.decisions import Decision, Verdict
 from domain.events import NewEvent
 from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, RevocationId, SessionId, SlmRequestId, TurnId, UserId
 from domain.models import CallRecord
-from domain.names import EventType, Topic
+from domain.names import EventType, LoginFailure, Topic
 from domain.revocations import RevocationKind
 from domain.sessions import SessionStatus, Usage
 
@@ -416,6 +416,23 @@ class UserDeleted(OfUser):
     subject: str
 
 
+class LoginSucceeded(OfUser):
+    """A user logged in, by the methods that `amr` names (RFC 8176)."""
+
+    event_type: ClassVar[EventType] = EventType.LOGIN_SUCCEEDED
+
+    client_id: str
+    amr: tuple[str, ...]
+
+
+class LoginFailed(OfUser):
+    """Somebody tried to log in as a user. Attempts while it is locked, and for names nobody has, are in the log alone."""
+
+    event_type: ClassVar[EventType] = EventType.LOGIN_FAILED
+
+    reason: LoginFailure
+
+
 class SlmCallRecorded(CallRecord, EventData):
     """One attempt at a model call, as it ended. Its subject is the session or the model request it belongs to."""
 
@@ -537,6 +554,8 @@ EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
         UserInvited,
         UserActivated,
         UserDeleted,
+        LoginSucceeded,
+        LoginFailed,
         DecisionRecorded,
         DecisionResolved,
         ContentFlagged,

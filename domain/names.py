@@ -91,6 +91,8 @@ class EventType(StrEnum):
     USER_INVITED = f"{EVENT_PREFIX}.user.invited.v1"
     USER_ACTIVATED = f"{EVENT_PREFIX}.user.activated.v1"
     USER_DELETED = f"{EVENT_PREFIX}.user.deleted.v1"
+    LOGIN_SUCCEEDED = f"{EVENT_PREFIX}.login.succeeded.v1"
+    LOGIN_FAILED = f"{EVENT_PREFIX}.login.failed.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
@@ -221,6 +223,14 @@ class Effect(StrEnum):
     MEMORY_RECALL = "memory:recall"
     MODEL_CALL = "model:call"
     MEMORY_REMEMBER = "memory:remember"
+
+
+class LoginFailure(StrEnum):
+    """Why somebody was not logged in: the password, the one-time password, or one that was used already."""
+
+    FIRST_FACTOR = "password"
+    SECOND_FACTOR = "code"
+    REPLAYED = "replayed"
 
 
 TOKENS: Final = "tokens"

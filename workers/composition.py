@@ -31,6 +31,7 @@ from adapters.passwords import Argon2Passwords
 from adapters.postgres.api_keys import PostgresApiKeyDirectory, PostgresApiKeys
 from adapters.postgres.blobs import PostgresBlobs
 from adapters.postgres.budgets import PostgresBudgets
+from adapters.postgres.codes import PostgresCodes
 from adapters.postgres.connection import Pool, create_pool
 from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.documents import PostgresDocuments
@@ -44,6 +45,7 @@ from adapters.postgres.notices import Notices
 from adapters.postgres.revocations import PostgresRevocations
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
+from adapters.postgres.sign_in import PostgresLogins, PostgresSignIns
 from adapters.postgres.slm_reads import PostgresSlmReads
 from adapters.postgres.slm_requests import PostgresSlmRequests
 from adapters.postgres.usage import PostgresUsage
@@ -195,6 +197,9 @@ def _people(settings: Settings, pool: Pool) -> People:
         roles=BuiltInRoles(),
         passwords=Argon2Passwords(),
         sealer=FileSealer(settings.login_key_file),
+        sign_ins=PostgresSignIns(pool),
+        logins=PostgresLogins(pool),
+        codes=PostgresCodes(pool),
     )
 
 

@@ -10,8 +10,10 @@ from starlette.responses import JSONResponse
 from api.asyncapi import document as events
 from api.auth import OAUTH_ENDPOINT, ServicesDependency
 from api.openapi import document
+from api.routes.sign_in import AUTHORIZE_ENDPOINT
 from api.routing import edge_router
 from api.services import Services
+from api.sign_in.grant import CODE_GRANT
 from domain.names import Scope
 
 router = edge_router("identity")
@@ -42,17 +44,20 @@ async def jwks(services: ServicesDependency) -> dict[str, Any]:
 
 @router.get("/.well-known/oauth-authorization-server", summary="Authorization server metadata")
 async def authorization_server(services: ServicesDependency) -> dict[str, Any]:
-    """RFC 8414. `response_types_supported` is empty, because there is no authorization endpoint, and present, because it
-    is required."""
+    """RFC 8414: where clients get tokens, and where people log in for theirs."""
     issuer = _issuer(services)
     return {
         "issuer": issuer,
+        "authorization_endpoint": f"{issuer}{AUTHORIZE_ENDPOINT}",
         "token_endpoint": f"{issuer}{OAUTH_ENDPOINT}",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "scopes_supported": [scope.value for scope in Scope],
-        "response_types_supported": [],
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["client_credentials", CODE_GRANT],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
         "service_documentation": f"{issuer}/openapi.json",
     }
 

@@ -24,6 +24,7 @@ from api.context import edge_context
 from api.problems import problems
 from api.routing import body_limit, edge_router
 from api.services import Services
+from api.sign_in.grant import CODE_GRANT, CodeRefused, redeem_code
 from domain.base import Contract
 from domain.errors import ConstitutionUnavailable, TooManyRequests
 from domain.ports.identity import ClientRecord
@@ -42,10 +43,13 @@ _FIELDS: Final[dict[str, Any]] = {
     "maxProperties": _MAX_FIELDS,
     "additionalProperties": {"type": "string", "description": "Ignored (RFC 6749, 3.2)."},
     "properties": {
-        "grant_type": {"type": "string", "enum": ["client_credentials"]},
+        "grant_type": {"type": "string", "enum": ["client_credentials", CODE_GRANT]},
         "scope": {"type": "string", "description": "Scopes separated by spaces; all of the client's when left out."},
         "client_id": {"type": "string", "description": "Here or by HTTP Basic."},
         "client_secret": {"type": "string", "format": "password"},
+        "code": {"type": "string", "description": "An authorization code, with the three below (RFC 6749, 4.1.3; RFC 7636)."},
+        "redirect_uri": {"type": "string", "description": "The one the code was sent to."},
+        "code_verifier": {"type": "string", "description": "What the code challenge was made of."},
     },
 }
 _REQUEST_BODY: Final[dict[str, Any]] = {
@@ -111,7 +115,8 @@ _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     dependencies=[body_limit(_BODY_BYTES)],
 )
 async def token(request: Request, services: ServicesDependency) -> Response:
-    """Trades client credentials for a token that lives minutes. Credentials come by HTTP Basic or in the form."""
+    """Trades client credentials, or the code of somebody who logged in, for a token that lives minutes. Credentials come by HTTP
+    Basic or in the form; a public client has none."""
     headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
     try:
         granted = await _grant(request, services)
@@ -129,8 +134,14 @@ async def _grant(request: Request, services: Services) -> AccessToken:
             raise _Refused("invalid_request", "grant_type is missing; send client_credentials.")
         case "client_credentials":
             pass
+        case grant if grant == CODE_GRANT:
+            try:
+                access_token, lifetime, scopes = await redeem_code(request, services, form)
+            except CodeRefused as refusal:
+                raise _Refused(refusal.error, refusal.description) from None
+            return AccessToken(access_token=access_token, expires_in=lifetime, scope=" ".join(scopes))
         case _:
-            raise _Refused("unsupported_grant_type", "Only client_credentials is supported.")
+            raise _Refused("unsupported_grant_type", "Only client_credentials and authorization_code are supported.")
     client = await _authenticate(request, services, _credentials(request, form))
     scopes = _granted_scopes(client, form.get("scope", ""))
     try:

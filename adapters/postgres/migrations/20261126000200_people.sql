@@ -43,11 +43,51 @@ CREATE TABLE user_logins (
 );
 CREATE INDEX user_logins_user ON user_logins (tenant_id, user_id);
 
+-- Failures by user name and by address, counted before anything is compared. Keys are digests: not all of them are names.
+CREATE TABLE login_attempts (
+    tenant_id    text NOT NULL,
+    kind         text NOT NULL CHECK (kind IN ('user', 'address')),
+    key          text NOT NULL,
+    failures     integer NOT NULL CHECK (failures >= 0),
+    locked_until timestamptz,
+    last_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant_id, kind, key)
+);
+CREATE INDEX login_attempts_age ON login_attempts (tenant_id, last_at);
+
+-- Log-in pages that were shown. Whose they are is not known yet, so they belong to the platform.
+CREATE TABLE sign_ins (
+    tenant_id      text NOT NULL CHECK (tenant_id = 'system'),
+    sign_in_sha256 text NOT NULL PRIMARY KEY,
+    browser_sha256 text NOT NULL,
+    request        jsonb NOT NULL,
+    expires_at     timestamptz NOT NULL
+);
+CREATE INDEX sign_ins_age ON sign_ins (expires_at);
+
+CREATE TABLE authorization_codes (
+    tenant_id      text NOT NULL,
+    code_sha256    text NOT NULL,
+    user_id        text NOT NULL,
+    client_id      text NOT NULL,
+    redirect_uri   text NOT NULL,
+    code_challenge text NOT NULL,
+    scope          text NOT NULL,
+    expires_at     timestamptz NOT NULL,
+    used_at        timestamptz,
+    -- The token that was made from it, to be voided when somebody uses the code again.
+    jti            text,
+    replayed_at    timestamptz,
+    PRIMARY KEY (tenant_id, code_sha256),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users
+);
+CREATE INDEX authorization_codes_age ON authorization_codes (tenant_id, expires_at);
+
 DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['users', 'user_logins'] LOOP
+    FOREACH name IN ARRAY ARRAY['users', 'user_logins', 'login_attempts', 'sign_ins', 'authorization_codes'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY own_rows ON %I USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant())', name);
@@ -56,8 +96,9 @@ END
 $$;
 
 GRANT SELECT, INSERT, UPDATE ON users TO soma_app;
-GRANT SELECT, INSERT, DELETE ON user_logins TO soma_app;
+GRANT SELECT, INSERT, DELETE ON user_logins, sign_ins TO soma_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON login_attempts, authorization_codes TO soma_app;
 
 -- migrate:down
 
-DROP TABLE user_logins, users;
+DROP TABLE authorization_codes, sign_ins, login_attempts, user_logins, users;
