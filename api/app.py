@@ -28,6 +28,7 @@ from api.routes import (
     sign_in,
     slm,
     slm_streams,
+    two_key,
     usage,
     users,
 )
@@ -53,6 +54,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     users.router,
     sign_in.router,
     activation.router,
+    two_key.router,
     metadata.router,
     health.router,
     problems.router,

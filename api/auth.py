@@ -45,6 +45,8 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.REVOCATION_WRITE: "Revoke tokens",
     Scope.USER_READ: "Read users",
     Scope.USER_WRITE: "Make, invite, change and delete users",
+    Scope.APPROVAL_READ: "Read requests for two people's approval",
+    Scope.APPROVAL_WRITE: "Propose, approve and withdraw what two people must approve",
     Scope.POLICY_READ: "Read decisions",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",

@@ -26,6 +26,7 @@ from domain.ports.revocations import RevocationReads
 from domain.ports.sessions import SessionReads
 from domain.ports.sign_in import Codes, Logins, SignIns
 from domain.ports.slm import Forecasts, SlmReads
+from domain.ports.two_key import TwoKeyReads
 from domain.ports.users import Activations, Passwords, RoleScopes, Sealer, UserReads
 from runtime.metrics import HttpMetrics
 from runtime.settings import Settings
@@ -62,6 +63,7 @@ class People:
     sign_ins: SignIns
     logins: Logins
     codes: Codes
+    two_key: TwoKeyReads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ from domain.budgets import BudgetScope
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, Verdict
 from domain.events import NewEvent
-from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, RevocationId, SessionId, SlmRequestId, TurnId, UserId
+from domain.ids import ApiKeyId, BudgetId, DecisionId, DocumentId, RevocationId, SessionId, SlmRequestId, TurnId, TwoKeyId, UserId
 from domain.models import CallRecord
-from domain.names import EventType, LoginFailure, Topic
+from domain.names import EventType, LoginFailure, Topic, TwoKeyAction
 from domain.revocations import RevocationKind
 from domain.sessions import SessionStatus, Usage
 
@@ -433,6 +433,54 @@ class LoginFailed(OfUser):
     reason: LoginFailure
 
 
+class OfTwoKey(EventData):
+    """An event on a two-key request; its subject is the request's id. `digest` is of what is approved."""
+
+    topic: ClassVar[Topic] = Topic.IDENTITY_EVENTS
+
+    approval_id: TwoKeyId
+    action: TwoKeyAction
+    resource: str
+    digest: Sha256
+
+    @property
+    def about(self) -> str:
+        return self.approval_id
+
+
+class TwoKeyProposed(OfTwoKey):
+    """Two people are asked to approve something."""
+
+    event_type: ClassVar[EventType] = EventType.TWO_KEY_PROPOSED
+
+    subject: str
+
+
+class TwoKeyApproved(OfTwoKey):
+    """A person approved; `complete` with the second."""
+
+    event_type: ClassVar[EventType] = EventType.TWO_KEY_APPROVED
+
+    user_id: UserId
+    complete: bool
+
+
+class TwoKeyWithdrawn(OfTwoKey):
+    """A request cannot be approved or used any more."""
+
+    event_type: ClassVar[EventType] = EventType.TWO_KEY_WITHDRAWN
+
+    subject: str
+
+
+class TwoKeyConsumed(OfTwoKey):
+    """What was approved was done."""
+
+    event_type: ClassVar[EventType] = EventType.TWO_KEY_CONSUMED
+
+    approvers: tuple[UserId, UserId]
+
+
 class SlmCallRecorded(CallRecord, EventData):
     """One attempt at a model call, as it ended. Its subject is the session or the model request it belongs to."""
 
@@ -556,6 +604,10 @@ EVENT_DATA: Final[dict[EventType, type[EventData]]] = {
         UserDeleted,
         LoginSucceeded,
         LoginFailed,
+        TwoKeyProposed,
+        TwoKeyApproved,
+        TwoKeyWithdrawn,
+        TwoKeyConsumed,
         DecisionRecorded,
         DecisionResolved,
         ContentFlagged,

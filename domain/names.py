@@ -93,6 +93,10 @@ class EventType(StrEnum):
     USER_DELETED = f"{EVENT_PREFIX}.user.deleted.v1"
     LOGIN_SUCCEEDED = f"{EVENT_PREFIX}.login.succeeded.v1"
     LOGIN_FAILED = f"{EVENT_PREFIX}.login.failed.v1"
+    TWO_KEY_PROPOSED = f"{EVENT_PREFIX}.two_key.proposed.v1"
+    TWO_KEY_APPROVED = f"{EVENT_PREFIX}.two_key.approved.v1"
+    TWO_KEY_WITHDRAWN = f"{EVENT_PREFIX}.two_key.withdrawn.v1"
+    TWO_KEY_CONSUMED = f"{EVENT_PREFIX}.two_key.consumed.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
     DECISION_RECORDED = f"{EVENT_PREFIX}.decision.recorded.v1"
     DECISION_RESOLVED = f"{EVENT_PREFIX}.decision.resolved.v1"
@@ -121,6 +125,9 @@ class Feature(StrEnum):
     USER_INVITATION = "user-invitation"
     USER_ACTIVATION = "user-activation"
     USER_DELETION = "user-deletion"
+    TWO_KEY = "two-key"
+    TWO_KEY_APPROVAL = "two-key-approval"
+    TWO_KEY_WITHDRAWAL = "two-key-withdrawal"
 
 
 class WorkflowName(StrEnum):
@@ -142,6 +149,9 @@ class WorkflowName(StrEnum):
     USER_INVITE = "user.invite"
     USER_ACTIVATE = "user.activate"
     USER_DELETE = "user.delete"
+    TWO_KEY_PROPOSE = "two_key.propose"
+    TWO_KEY_APPROVE = "two_key.approve"
+    TWO_KEY_WITHDRAW = "two_key.withdraw"
 
 
 class UpdateName(StrEnum):
@@ -186,6 +196,9 @@ class ActivityName(StrEnum):
     USER_INVITE = "user.invite"
     USER_ACTIVATE = "user.activate"
     USER_DELETE = "user.delete"
+    TWO_KEY_PROPOSE = "two_key.propose"
+    TWO_KEY_APPROVE = "two_key.approve"
+    TWO_KEY_WITHDRAW = "two_key.withdraw"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -210,6 +223,8 @@ class Scope(StrEnum):
     REVOCATION_WRITE = "revocation:write"
     USER_READ = "user:read"
     USER_WRITE = "user:write"
+    APPROVAL_READ = "approval:read"
+    APPROVAL_WRITE = "approval:write"
     POLICY_READ = "policy:read"
     POLICY_APPROVE = "policy:approve"
     CODEC_DECODE = "codec:decode"
@@ -223,6 +238,14 @@ class Effect(StrEnum):
     MEMORY_RECALL = "memory:recall"
     MODEL_CALL = "model:call"
     MEMORY_REMEMBER = "memory:remember"
+
+
+class TwoKeyAction(StrEnum):
+    """What two people must approve."""
+
+    CONSTITUTION_ACTIVATE = "constitution.activate"
+    KILLSWITCH_RELEASE = "killswitch.release"
+    POLICY_OVERRIDE = "policy.override"
 
 
 class LoginFailure(StrEnum):

@@ -21,6 +21,7 @@ from activities.sessions import SessionActivities
 from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_requests import SlmRequestActivities
+from activities.two_key import TwoKeyActivities
 from activities.users import UserActivities
 from adapters.built_in_roles import BuiltInRoles
 from adapters.cedar.engine import CedarEngine
@@ -48,6 +49,7 @@ from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.sign_in import PostgresLogins, PostgresSignIns
 from adapters.postgres.slm_reads import PostgresSlmReads
 from adapters.postgres.slm_requests import PostgresSlmRequests
+from adapters.postgres.two_key import PostgresTwoKey
 from adapters.postgres.usage import PostgresUsage
 from adapters.postgres.user_standing import UserStanding
 from adapters.postgres.users import PostgresUsers
@@ -82,6 +84,7 @@ class Activities:
     api_keys: ApiKeyActivities
     revocations: RevocationActivities
     users: UserActivities
+    two_key: TwoKeyActivities
     budgets: BudgetActivities
 
 
@@ -179,6 +182,7 @@ async def compose_worker(
             api_keys=ApiKeyActivities(PostgresApiKeys(pool)),
             revocations=RevocationActivities(PostgresRevocations(pool)),
             users=UserActivities(PostgresUsers(pool)),
+            two_key=TwoKeyActivities(PostgresTwoKey(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -200,6 +204,7 @@ def _people(settings: Settings, pool: Pool) -> People:
         sign_ins=PostgresSignIns(pool),
         logins=PostgresLogins(pool),
         codes=PostgresCodes(pool),
+        two_key=PostgresTwoKey(pool),
     )
 
 

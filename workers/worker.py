@@ -29,6 +29,7 @@ from workflows.documents import DocumentAddWorkflow, DocumentDeleteWorkflow
 from workflows.revocations import RevocationCreateWorkflow
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
+from workflows.two_key import TwoKeyApproveWorkflow, TwoKeyProposeWorkflow, TwoKeyWithdrawWorkflow
 from workflows.users import (
     UserActivateWorkflow,
     UserChangeWorkflow,
@@ -58,6 +59,7 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             ApiKeyRevokeWorkflow,
             RevocationCreateWorkflow,
             *(UserCreateWorkflow, UserChangeWorkflow, UserInviteWorkflow, UserActivateWorkflow, UserDeleteWorkflow),
+            *(TwoKeyProposeWorkflow, TwoKeyApproveWorkflow, TwoKeyWithdrawWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -93,6 +95,7 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.api_keys.revoke,
             parts.revocations.revoke,
             *(parts.users.create, parts.users.change, parts.users.invite, parts.users.activate, parts.users.delete),
+            *(parts.two_key.propose, parts.two_key.approve, parts.two_key.withdraw),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

@@ -37,6 +37,7 @@ from domain.sessions import (
     StartOutcome,
 )
 from domain.slm import CloseSlmCall, OpenedSlm, OpenSlmCall, PlanCall, SlmMove, SlmRequestInput
+from domain.two_key import TwoKeyApprovalInput, TwoKeyInput, TwoKeyWithdrawalInput
 from domain.users import (
     UserActivationInput,
     UserChangeInput,
@@ -57,6 +58,9 @@ PAYLOADS: tuple[type[Contract], ...] = (
     UserInput,
     UserInvitationInput,
     UserInvitationOutcome,
+    TwoKeyApprovalInput,
+    TwoKeyInput,
+    TwoKeyWithdrawalInput,
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

@@ -76,6 +76,7 @@ def test_effects_are_scheduled_by_the_gate_alone() -> None:
         *("TURN_QUEUE", "DOCUMENT_ADD", "DOCUMENT_DELETE", "API_KEY_CREATE", "API_KEY_REVOKE"),
         "REVOCATION_CREATE",
         *("USER_CREATE", "USER_CHANGE", "USER_INVITE", "USER_ACTIVATE", "USER_DELETE"),
+        *("TWO_KEY_PROPOSE", "TWO_KEY_APPROVE", "TWO_KEY_WITHDRAW"),
         *("BUDGET_SET", "MODEL_REVIEW", "LEDGER_SWEEP", "LEDGER_RECONCILE"),
     }
     for path in files("workflows"):

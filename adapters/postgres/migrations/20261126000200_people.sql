@@ -83,11 +83,43 @@ CREATE TABLE authorization_codes (
 );
 CREATE INDEX authorization_codes_age ON authorization_codes (tenant_id, expires_at);
 
+-- What two people must approve: exactly what the digest is of, once, in time.
+CREATE TABLE two_key_requests (
+    tenant_id    text NOT NULL,
+    approval_id  text NOT NULL,
+    action       text NOT NULL,
+    resource     text NOT NULL,
+    digest       text NOT NULL CHECK (digest ~ '^[0-9a-f]{64}$'),
+    proposed_by  text NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL,
+    withdrawn_by text,
+    consumed_at  timestamptz,
+    PRIMARY KEY (tenant_id, approval_id),
+    CHECK (withdrawn_by IS NULL OR consumed_at IS NULL)
+);
+CREATE INDEX two_key_requests_open ON two_key_requests (tenant_id, action, resource, digest)
+    WHERE consumed_at IS NULL AND withdrawn_by IS NULL;
+
+-- The two constraints count: one row a person, and two places.
+CREATE TABLE two_key_approvals (
+    tenant_id   text NOT NULL,
+    approval_id text NOT NULL,
+    place       integer NOT NULL CHECK (place IN (1, 2)),
+    user_id     text NOT NULL,
+    approved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant_id, approval_id, user_id),
+    UNIQUE (tenant_id, approval_id, place),
+    FOREIGN KEY (tenant_id, approval_id) REFERENCES two_key_requests,
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users
+);
+
 DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['users', 'user_logins', 'login_attempts', 'sign_ins', 'authorization_codes'] LOOP
+    FOREACH name IN ARRAY ARRAY['users', 'user_logins', 'login_attempts', 'sign_ins', 'authorization_codes',
+                                'two_key_requests', 'two_key_approvals'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY own_rows ON %I USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant())', name);
@@ -95,10 +127,11 @@ BEGIN
 END
 $$;
 
-GRANT SELECT, INSERT, UPDATE ON users TO soma_app;
+GRANT SELECT, INSERT, UPDATE ON users, two_key_requests TO soma_app;
+GRANT SELECT, INSERT ON two_key_approvals TO soma_app;
 GRANT SELECT, INSERT, DELETE ON user_logins, sign_ins TO soma_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON login_attempts, authorization_codes TO soma_app;
 
 -- migrate:down
 
-DROP TABLE authorization_codes, sign_ins, login_attempts, user_logins, users;
+DROP TABLE two_key_approvals, two_key_requests, authorization_codes, sign_ins, login_attempts, user_logins, users;
