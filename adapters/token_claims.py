@@ -26,6 +26,8 @@ def claims_of(actor: Actor, issued_at: int, expires_at: int) -> dict[str, Any]:
         "tenant": actor.tenant_id,
     }
     claims |= {name: value for name in _OPTIONAL if (value := getattr(actor, name)) is not None}
+    if actor.amr:
+        claims["amr"] = list(actor.amr)
     if actor.act:
         claims["act"] = _nested(actor.act)
     if actor.ancestors:
@@ -61,9 +63,19 @@ def actor_of(claims: dict[str, Any]) -> Actor:
             issued_at=datetime.fromtimestamp(claims["iat"], UTC),
             ancestors=tuple(map(_ancestor, claims.get("ancestors", ()))),
             expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+            amr=_methods(claims.get("amr")),
         )
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError, OSError):
         raise invalid("lacks a claim or has a malformed one") from None
+
+
+def _methods(amr: Any) -> tuple[str, ...]:
+    """The authentication methods of `amr` (RFC 8176). Raises KeyError for a malformed one."""
+    if amr is None:
+        return ()
+    if not isinstance(amr, list) or not all(isinstance(method, str) for method in cast("list[Any]", amr)):
+        raise KeyError("amr")
+    return tuple(cast("list[str]", amr))
 
 
 def _delegation(act: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from api.edge import Edge
 from api.problems import install_problem_handlers
 from api.routes import (
+    activation,
     api_keys,
     budgets,
     clients,
@@ -30,10 +31,13 @@ from api.routes import (
     revocations,
     roles,
     sessions,
+    sign_in,
     slm,
     slm_streams,
     tenants,
+    two_key,
     usage,
+    users,
 )
 from api.services import Services
 from runtime.version import VERSION
@@ -59,6 +63,10 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     roles.router,
     clients.router,
     tenants.router,
+    users.router,
+    sign_in.router,
+    activation.router,
+    two_key.router,
     metadata.router,
     health.router,
     problems.router,

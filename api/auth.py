@@ -64,6 +64,10 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
     Scope.CLIENT_WRITE: "Make, change and disable clients",
     Scope.TENANT_READ: "Read tenants",
     Scope.TENANT_WRITE: "Make, change and delete tenants, as the platform does",
+    Scope.USER_READ: "Read users",
+    Scope.USER_WRITE: "Make, invite, change and delete users",
+    Scope.APPROVAL_READ: "Read requests for two people's approval",
+    Scope.APPROVAL_WRITE: "Propose, approve and withdraw what two people must approve",
     Scope.POLICY_APPROVE: "Approve or refuse what was escalated",
     Scope.CODEC_DECODE: "Decode workflow payloads, as operators do",
 }
@@ -219,7 +223,7 @@ def _challenge(request: Request, services: Services, **parameters: str) -> None:
 
 async def _count(request: Request, services: Services, actor: Actor) -> None:
     quota = await services.rate_limiter.take(
-        "client", f"{actor.tenant_id}/{actor.client_id}", services.settings.rate_limit_per_minute
+        "client", f"{actor.tenant_id}/{actor.caller}", services.settings.rate_limit_per_minute
     )
     show_quota(request, "client", quota)
     if not quota.allowed:

@@ -10,6 +10,8 @@ from typing import Annotated, Final
 
 from fastapi import Header
 
+from domain.errors import PreconditionFailed
+
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
@@ -35,3 +37,10 @@ def expected_versions(if_match: str) -> tuple[int, ...] | None:
     if if_match == "*":
         return None
     return tuple(int(tag) for weak, tag in _TAG.findall(if_match) if not weak and _VERSION.fullmatch(tag))
+
+
+def check_match(if_match: str, version: int) -> None:
+    """Raises PreconditionFailed when the header names other versions than this one."""
+    expected = expected_versions(if_match)
+    if expected is not None and version not in expected:
+        raise PreconditionFailed("It was changed since that version; read it again, and repeat what is still wanted.")

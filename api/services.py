@@ -30,8 +30,11 @@ from domain.ports.rate_limits import RateLimiter
 from domain.ports.revocations import RevocationReads
 from domain.ports.roles import RoleReads
 from domain.ports.sessions import SessionReads
+from domain.ports.sign_in import Codes, Logins, SignIns
 from domain.ports.slm import Forecasts, SlmReads
 from domain.ports.tenants import TenantDirectory, TenantReads
+from domain.ports.two_key import TwoKeyReads
+from domain.ports.users import Activations, Passwords, RoleScopes, Sealer, UserReads
 from runtime.metrics import HttpMetrics
 from runtime.settings import Settings
 
@@ -66,6 +69,21 @@ class Policies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """Users, what their roles open, and what they log in with."""
+
+    users: UserReads
+    activations: Activations
+    roles: RoleScopes
+    passwords: Passwords
+    sealer: Sealer
+    sign_ins: SignIns
+    logins: Logins
+    codes: Codes
+    two_key: TwoKeyReads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a route may use."""
 
@@ -74,6 +92,7 @@ class Services:
     tokens: Tokens
     clients: ClientDirectory
     standing: Standing
+    people: People
     api_keys: ApiKeyReads
     api_key_directory: ApiKeyDirectory
     revocations: RevocationReads

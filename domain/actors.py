@@ -22,7 +22,8 @@ class Actor(Contract):
     first, and `ancestors` are the tokens it was delegated from: it stands while all of them do. `session_id` binds a capability
     token to one session: it opens nothing else. `key_id` is the API key that was used, also of a capability token that was made
     for it: the authority ends with the key. `issued_at` is when the token was issued, or the key made: a revocation refuses what
-    is older. `expires_at` is when the token expires; what is delegated from it does so no later."""
+    is older. `expires_at` is when the token expires; what is delegated from it does so no later. `amr` is how a person proved who
+    they are (RFC 8176); nobody else has one."""
 
     tenant_id: TenantId
     subject: str = Field(max_length=200)
@@ -36,3 +37,9 @@ class Actor(Contract):
     issued_at: UtcTime | None = None
     ancestors: tuple[Ancestor, ...] = ()
     expires_at: UtcTime | None = None
+    amr: tuple[str, ...] = ()
+
+    @property
+    def caller(self) -> str:
+        """Who asks, of those who share a tenant: a client, or each subject it speaks for. People share one client."""
+        return self.client_id if self.subject == self.client_id else f"{self.client_id}/{self.subject}"

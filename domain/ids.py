@@ -36,6 +36,9 @@ class Prefix(StrEnum):
     POLICY_SET = "pol"
     POLICY_REPLAY = "rpl"
     ROLE = "rol"
+    USER = "usr"
+    LOGIN = "lgn"
+    TWO_KEY = "apr"
 
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^ses_[0-9a-f]{32}$")]
@@ -51,6 +54,9 @@ RevocationId = Annotated[str, StringConstraints(pattern=r"^rvk_[0-9a-f]{32}$")]
 KillSwitchId = Annotated[str, StringConstraints(pattern=r"^ksw_[0-9a-f]{32}$")]
 PolicySetId = Annotated[str, StringConstraints(pattern=r"^pol_[0-9a-f]{32}$")]
 PolicyReplayId = Annotated[str, StringConstraints(pattern=r"^rpl_[0-9a-f]{32}$")]
+UserId = Annotated[str, StringConstraints(pattern=r"^usr_[0-9a-f]{32}$")]
+LoginId = Annotated[str, StringConstraints(pattern=r"^lgn_[0-9a-f]{32}$")]
+TwoKeyId = Annotated[str, StringConstraints(pattern=r"^apr_[0-9a-f]{32}$")]
 DecisionId = Annotated[str, StringConstraints(pattern=r"^dec_[0-9a-f]{32}$")]
 
 

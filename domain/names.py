@@ -100,6 +100,17 @@ class EventType(StrEnum):
     TENANT_CREATED = f"{EVENT_PREFIX}.tenant.created.v1"
     TENANT_CHANGED = f"{EVENT_PREFIX}.tenant.changed.v1"
     TENANT_DELETED = f"{EVENT_PREFIX}.tenant.deleted.v1"
+    USER_CREATED = f"{EVENT_PREFIX}.user.created.v1"
+    USER_CHANGED = f"{EVENT_PREFIX}.user.changed.v1"
+    USER_INVITED = f"{EVENT_PREFIX}.user.invited.v1"
+    USER_ACTIVATED = f"{EVENT_PREFIX}.user.activated.v1"
+    USER_DELETED = f"{EVENT_PREFIX}.user.deleted.v1"
+    LOGIN_SUCCEEDED = f"{EVENT_PREFIX}.login.succeeded.v1"
+    LOGIN_FAILED = f"{EVENT_PREFIX}.login.failed.v1"
+    TWO_KEY_PROPOSED = f"{EVENT_PREFIX}.two_key.proposed.v1"
+    TWO_KEY_APPROVED = f"{EVENT_PREFIX}.two_key.approved.v1"
+    TWO_KEY_WITHDRAWN = f"{EVENT_PREFIX}.two_key.withdrawn.v1"
+    TWO_KEY_CONSUMED = f"{EVENT_PREFIX}.two_key.consumed.v1"
     SLM_CALL_RECORDED = f"{EVENT_PREFIX}.slm_call.recorded.v1"
     POLICY_SET_CREATED = f"{EVENT_PREFIX}.policy_set.created.v1"
     POLICY_SET_ACTIVATED = f"{EVENT_PREFIX}.policy_set.activated.v1"
@@ -142,6 +153,14 @@ class Feature(StrEnum):
     TENANT = "tenant"
     TENANT_CHANGE = "tenant-change"
     TENANT_DELETION = "tenant-deletion"
+    USER = "user"
+    USER_CHANGE = "user-change"
+    USER_INVITATION = "user-invitation"
+    USER_ACTIVATION = "user-activation"
+    USER_DELETION = "user-deletion"
+    TWO_KEY = "two-key"
+    TWO_KEY_APPROVAL = "two-key-approval"
+    TWO_KEY_WITHDRAWAL = "two-key-withdrawal"
 
 
 class WorkflowName(StrEnum):
@@ -173,6 +192,14 @@ class WorkflowName(StrEnum):
     TENANT_CREATE = "tenant.create"
     TENANT_CHANGE = "tenant.change"
     TENANT_DELETE = "tenant.delete"
+    USER_CREATE = "user.create"
+    USER_CHANGE = "user.change"
+    USER_INVITE = "user.invite"
+    USER_ACTIVATE = "user.activate"
+    USER_DELETE = "user.delete"
+    TWO_KEY_PROPOSE = "two_key.propose"
+    TWO_KEY_APPROVE = "two_key.approve"
+    TWO_KEY_WITHDRAW = "two_key.withdraw"
 
 
 class UpdateName(StrEnum):
@@ -235,6 +262,14 @@ class ActivityName(StrEnum):
     TENANT_CREATE = "tenant.create"
     TENANT_CHANGE = "tenant.change"
     TENANT_DELETE = "tenant.delete"
+    USER_CREATE = "user.create"
+    USER_CHANGE = "user.change"
+    USER_INVITE = "user.invite"
+    USER_ACTIVATE = "user.activate"
+    USER_DELETE = "user.delete"
+    TWO_KEY_PROPOSE = "two_key.propose"
+    TWO_KEY_APPROVE = "two_key.approve"
+    TWO_KEY_WITHDRAW = "two_key.withdraw"
     DOCUMENT_ADD = "document.add"
     DOCUMENT_DELETE = "document.delete"
 
@@ -266,6 +301,10 @@ class Scope(StrEnum):
     CLIENT_WRITE = "client:write"
     TENANT_READ = "tenant:read"
     TENANT_WRITE = "tenant:write"
+    USER_READ = "user:read"
+    USER_WRITE = "user:write"
+    APPROVAL_READ = "approval:read"
+    APPROVAL_WRITE = "approval:write"
     POLICY_READ = "policy:read"
     POLICY_WRITE = "policy:write"
     POLICY_APPROVE = "policy:approve"
@@ -280,6 +319,22 @@ class Effect(StrEnum):
     MEMORY_RECALL = "memory:recall"
     MODEL_CALL = "model:call"
     MEMORY_REMEMBER = "memory:remember"
+
+
+class TwoKeyAction(StrEnum):
+    """What two people must approve."""
+
+    CONSTITUTION_ACTIVATE = "constitution.activate"
+    KILLSWITCH_RELEASE = "killswitch.release"
+    POLICY_OVERRIDE = "policy.override"
+
+
+class LoginFailure(StrEnum):
+    """Why somebody was not logged in: the password, the one-time password, or one that was used already."""
+
+    FIRST_FACTOR = "password"
+    SECOND_FACTOR = "code"
+    REPLAYED = "replayed"
 
 
 TOKENS: Final = "tokens"

@@ -38,7 +38,7 @@ BUILT_IN_ROLES: Final[dict[str, frozenset[Scope]]] = {
     "admin": frozenset(Scope),
     "member": _WORK,
     "viewer": _READS,
-    "approver": _READS | {Scope.POLICY_APPROVE},
+    "approver": _READS | {Scope.POLICY_APPROVE, Scope.APPROVAL_WRITE},
 }
 """What each opens, on every resource of the tenant."""
 

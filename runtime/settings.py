@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     signing_key_file: Path | None = Field(
         default=None, description="JWK set with the Ed25519 keys that sign tokens; the first signs. Read again when it changes."
     )
+    login_key_file: Path | None = Field(
+        default=None,
+        description="Key ring that seals the TOTP seeds of users (JSON as CODEC_KEY_FILE); the first key seals. Unset, nobody "
+        "can be activated or log in.",
+    )
     codec_key_file: Path | None = Field(default=None, description="Key ring of the payload codec; the first key encrypts.")
     constitution_url: str | None = Field(
         default=None, description="Where the signed constitution is fetched; unset, it is read from the store."

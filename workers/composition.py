@@ -29,15 +29,19 @@ from activities.slm import SlmActivities
 from activities.slm_inputs import ModelInputs
 from activities.slm_requests import SlmRequestActivities
 from activities.tenants import TenantActivities
+from activities.two_key import TwoKeyActivities
+from activities.users import UserActivities
 from adapters.cedar.engine import CedarEngine
 from adapters.cedar.observed import ObservedEngine, PolicyMetrics
 from adapters.constitution import CachedConstitution
 from adapters.extraction import PlainTextExtractor
 from adapters.moderation import Re2Moderator
+from adapters.passwords import Argon2Passwords
 from adapters.postgres.api_keys import PostgresApiKeyDirectory, PostgresApiKeys
 from adapters.postgres.blobs import PostgresBlobs
 from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.clients import PostgresClients
+from adapters.postgres.codes import PostgresCodes
 from adapters.postgres.connection import Pool, create_pool
 from adapters.postgres.constitutions import PostgresConstitutions
 from adapters.postgres.documents import PostgresDocuments
@@ -57,19 +61,24 @@ from adapters.postgres.revocations import PostgresRevocations
 from adapters.postgres.roles import PostgresRoles
 from adapters.postgres.session_reads import PostgresSessionReads
 from adapters.postgres.sessions import PostgresSessions
+from adapters.postgres.sign_in import PostgresLogins, PostgresSignIns
 from adapters.postgres.slm_reads import PostgresSlmReads
 from adapters.postgres.slm_requests import PostgresSlmRequests
 from adapters.postgres.tenants import PostgresTenantDirectory, PostgresTenants
+from adapters.postgres.two_key import PostgresTwoKey
 from adapters.postgres.usage import PostgresUsage
+from adapters.postgres.user_standing import UserStanding
+from adapters.postgres.users import PostgresUsers
 from adapters.prices import GenaiPrices
 from adapters.providers.observed import ModelMetrics
 from adapters.rate_limit import EdgeRateLimiter
 from adapters.redis.connection import RedisConnection
 from adapters.redis.token_reads import RedisTokenReads
+from adapters.sealing import FileSealer
 from adapters.signing import read_trusted_keys
 from adapters.signing_keys import FileTokens
 from adapters.statements import DsseSigner
-from api.services import Models, Policies, Services
+from api.services import Models, People, Policies, Services
 from domain.errors import ConstitutionUnavailable, DependencyUnavailable
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.memory import Memory
@@ -98,6 +107,8 @@ class Activities:
     roles: RoleActivities
     clients: ClientActivities
     tenants: TenantActivities
+    users: UserActivities
+    two_key: TwoKeyActivities
     budgets: BudgetActivities
 
 
@@ -183,7 +194,7 @@ async def compose_worker(
         gate = Gate(
             constitutions=base.constitution,
             policy_sets=CurrentPolicySets(pool, base.engine),
-            standing=PostgresStanding(pool),
+            standing=UserStanding(PostgresStanding(pool), pool, PostgresRoles(pool)),
             kill_switches=base.lease,
             moderator=base.moderator,
             policy=ObservedEngine(base.engine, PolicyMetrics(registry)),
@@ -217,6 +228,8 @@ async def compose_worker(
             roles=RoleActivities(PostgresRoles(pool)),
             clients=ClientActivities(PostgresClients(pool)),
             tenants=TenantActivities(PostgresTenants(pool)),
+            users=UserActivities(PostgresUsers(pool)),
+            two_key=TwoKeyActivities(PostgresTwoKey(pool)),
             budgets=BudgetActivities(
                 budgets=PostgresBudgets(pool),
                 ledger=PostgresLedger(pool),
@@ -224,6 +237,22 @@ async def compose_worker(
                 prices=GenaiPrices(catalogue_of(settings)),
             ),
         )
+
+
+def _people(settings: Settings, pool: Pool) -> People:
+    """What the routes about users and the log-in use."""
+    users = PostgresUsers(pool)
+    return People(
+        users=users,
+        activations=users,
+        roles=PostgresRoles(pool),
+        passwords=Argon2Passwords(),
+        sealer=FileSealer(settings.login_key_file),
+        sign_ins=PostgresSignIns(pool),
+        logins=PostgresLogins(pool),
+        codes=PostgresCodes(pool),
+        two_key=PostgresTwoKey(pool),
+    )
 
 
 @asynccontextmanager
@@ -255,7 +284,8 @@ async def compose_gateway(settings: Settings, tracer: trace.Tracer) -> AsyncGene
             temporal=temporal,
             tokens=tokens,
             clients=PostgresClientDirectory(token_pool),
-            standing=PostgresStanding(base.pool),
+            standing=UserStanding(PostgresStanding(base.pool), base.pool, PostgresRoles(base.pool)),
+            people=_people(settings, base.pool),
             api_keys=PostgresApiKeys(base.pool),
             revocations=PostgresRevocations(base.pool),
             lease=base.lease,

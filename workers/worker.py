@@ -35,6 +35,14 @@ from workflows.roles import RoleCreateWorkflow, RoleDeleteWorkflow, RoleReplaceW
 from workflows.sessions import SessionWorkflow
 from workflows.slm import SlmRequestWorkflow
 from workflows.tenants import TenantChangeWorkflow, TenantCreateWorkflow, TenantDeleteWorkflow
+from workflows.two_key import TwoKeyApproveWorkflow, TwoKeyProposeWorkflow, TwoKeyWithdrawWorkflow
+from workflows.users import (
+    UserActivateWorkflow,
+    UserChangeWorkflow,
+    UserCreateWorkflow,
+    UserDeleteWorkflow,
+    UserInviteWorkflow,
+)
 
 log = structlog.get_logger("workers.worker")
 
@@ -62,6 +70,8 @@ def workflows_of(queue: Queue) -> Sequence[type]:
             *(RoleCreateWorkflow, RoleReplaceWorkflow, RoleDeleteWorkflow),
             *(ClientCreateWorkflow, ClientChangeWorkflow, ClientRotateWorkflow, ClientDisableWorkflow),
             *(TenantCreateWorkflow, TenantChangeWorkflow, TenantDeleteWorkflow),
+            *(UserCreateWorkflow, UserChangeWorkflow, UserInviteWorkflow, UserActivateWorkflow, UserDeleteWorkflow),
+            *(TwoKeyProposeWorkflow, TwoKeyApproveWorkflow, TwoKeyWithdrawWorkflow),
             BudgetSetWorkflow,
             ModelReviewWorkflow,
             LedgerSweepWorkflow,
@@ -107,6 +117,8 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             *(parts.roles.create, parts.roles.replace, parts.roles.delete),
             *(parts.clients.create, parts.clients.change, parts.clients.rotate, parts.clients.disable),
             *(parts.tenants.create, parts.tenants.change, parts.tenants.delete),
+            *(parts.users.create, parts.users.change, parts.users.invite, parts.users.activate, parts.users.delete),
+            *(parts.two_key.propose, parts.two_key.approve, parts.two_key.withdraw),
             parts.budgets.set,
             parts.budgets.review,
             parts.budgets.sweep,

@@ -73,7 +73,7 @@ class PostgresClaims:
             async with tenant_transaction(self._pool, actor.tenant_id) as connection:
                 await connection.execute(_SWEEP, actor.tenant_id, _SWEEP_ROWS)
         claimed = await tenant_insert(
-            self._pool, actor.tenant_id, _CLAIM, actor.client_id, route, key, body_sha256, resource, self._lease
+            self._pool, actor.tenant_id, _CLAIM, actor.caller, route, key, body_sha256, resource, self._lease
         )
         if claimed:
             return Claim(resource=claimed[0]["resource"])
@@ -104,7 +104,7 @@ class PostgresClaims:
 
 
 def _identity(actor: Actor, route: str, key: str) -> tuple[str, str, str, str]:
-    return actor.tenant_id, actor.client_id, route, key
+    return actor.tenant_id, actor.caller, route, key
 
 
 def _answered(row: Row, body_sha256: str) -> Claim:

@@ -24,6 +24,7 @@ from domain.delegation import holders
 from domain.names import Scope
 from domain.ports.identity import ClientRecord
 from domain.revocations import Named, RevocationKind, named, refused
+from domain.sign_in import PUBLIC_CLIENTS
 
 _FIND: Final = """
 SELECT client_id, tenant_id, secret_sha256, scopes, roles,
@@ -120,17 +121,22 @@ class PostgresStanding:
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
             self._known[key] = known
-        return all(map(known.allows, holders(actor), repeat(actor.scopes))) and not refused(actor, known.revoked)
+        return all(map(known.allows, _clients(actor), repeat(actor.scopes))) and not refused(actor, known.revoked)
 
     async def _asked(self, actor: Actor, until: float) -> _Known:
         names = [(kind.value, value) for kind, value in named(actor) if value is not None]
         kinds, values = [kind for kind, _ in names], [value for _, value in names]
-        rows = await tenant_select(self._pool, actor.tenant_id, _STANDING, [*holders(actor)], key_of(actor), kinds, values)
+        rows = await tenant_select(self._pool, actor.tenant_id, _STANDING, _clients(actor), key_of(actor), kinds, values)
         return _Known(
             until,
             {row["value"]: held(row) for row in rows if row["kind"] == _HOLDS},
             {(RevocationKind(row["kind"]), row["value"]): row["before"] for row in rows if row["kind"] != _HOLDS},
         )
+
+
+def _clients(actor: Actor) -> list[str]:
+    """The clients of the chain that have a row: public ones have none, and who holds their tokens is a person."""
+    return [client_id for client_id in holders(actor) if client_id not in PUBLIC_CLIENTS]
 
 
 async def ensure_tenant(pool: Pool, tenant_id: str, name: str) -> None:

@@ -32,7 +32,11 @@ _LOCK: Final = "SELECT name, version FROM roles WHERE tenant_id = $1 AND role_id
 _REPLACE: Final = """
 UPDATE roles SET capabilities = $3, version = version + 1, updated_at = now() WHERE tenant_id = $1 AND role_id = $2
 """
-_HELD: Final = "SELECT client_id FROM clients WHERE tenant_id = $1 AND $2 = ANY (roles) AND disabled_at IS NULL LIMIT 1"
+_HELD: Final = """
+SELECT 'client ' || client_id FROM clients WHERE tenant_id = $1 AND $2 = ANY (roles) AND disabled_at IS NULL
+UNION ALL SELECT 'user ' || user_id FROM users WHERE tenant_id = $1 AND $2 = ANY (roles) AND deleted_at IS NULL
+LIMIT 1
+"""
 _DELETE: Final = "DELETE FROM roles WHERE tenant_id = $1 AND role_id = $2"
 _SELECT: Final = """
 SELECT name, role_id, false AS built_in, capabilities, version, created_by, created_at, updated_at
@@ -98,7 +102,7 @@ class PostgresRoles:
             if row is None:
                 return
             if (holder := await connection.fetchval(_HELD, tenant_id, row["name"])) is not None:
-                raise Conflict(f"The client {holder} has this role; take it away first.")
+                raise Conflict(f"The {holder} has this role; take it away first.")
             await connection.execute(_DELETE, tenant_id, deletion.role_id)
             told = RoleDeleted(role_id=deletion.role_id, name=row["name"], subject=deletion.actor.subject)
             await insert_events(connection, tenant_id, (event_of(told),))
@@ -129,6 +133,13 @@ class PostgresRoles:
         rows = await tenant_select(self._pool, tenant_id, _NAMED, sorted(own)) if own else ()
         check_known(own, {row["name"] for row in rows})
         return built_in_capabilities(wanted).union(*(row["capabilities"] for row in rows))
+
+    async def opened(self, tenant_id: str, roles: tuple[str, ...]) -> dict[str, frozenset[str]]:
+        """The capabilities of each of these roles that exists."""
+        own = sorted(set(roles) - BUILT_IN_ROLES.keys())
+        rows = await tenant_select(self._pool, tenant_id, _NAMED, own) if own else ()
+        known = {row["name"]: frozenset(row["capabilities"]) for row in rows}
+        return known | {role: built_in_capabilities((role,)) for role in roles if role in BUILT_IN_ROLES}
 
 
 def check_known(wanted: Iterable[str], own: Iterable[str]) -> None:

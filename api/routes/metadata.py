@@ -11,6 +11,7 @@ from api.asyncapi import document as events
 from api.auth import OAUTH_ENDPOINT, ServicesDependency
 from api.openapi import document
 from api.routes.oauth import GRANT_TYPES, REVOCATION_ENDPOINT
+from api.routes.sign_in import AUTHORIZE_ENDPOINT
 from api.routing import edge_router
 from api.services import Services
 from domain.names import Scope
@@ -44,17 +45,20 @@ async def jwks(services: ServicesDependency) -> dict[str, Any]:
 
 @router.get("/.well-known/oauth-authorization-server", summary="Authorization server metadata")
 async def authorization_server(services: ServicesDependency) -> dict[str, Any]:
-    """RFC 8414. `response_types_supported` is empty, because there is no authorization endpoint, and present, because it
-    is required."""
+    """RFC 8414: where clients get tokens, and where people log in for theirs."""
     issuer = _issuer(services)
     return {
         "issuer": issuer,
+        "authorization_endpoint": f"{issuer}{AUTHORIZE_ENDPOINT}",
         "token_endpoint": f"{issuer}{OAUTH_ENDPOINT}",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "scopes_supported": [scope.value for scope in Scope],
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANT_TYPES),
-        "token_endpoint_auth_methods_supported": list(_CLIENT_AUTH),
+        "token_endpoint_auth_methods_supported": [*_CLIENT_AUTH, "none"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
         "revocation_endpoint": f"{issuer}{REVOCATION_ENDPOINT}",
         "revocation_endpoint_auth_methods_supported": list(_CLIENT_AUTH),
         "service_documentation": f"{issuer}/openapi.json",

@@ -18,6 +18,7 @@ from api.oauth.models import ERRORS, AccessToken, DelegatedToken, Refused
 from api.oauth.parameters import EXCHANGE, FIELDS
 from api.routing import body_limit, edge_router
 from api.services import Services
+from api.sign_in.grant import CODE_GRANT, redeem_code
 from domain.ports.identity import ClientRecord
 
 REVOCATION_ENDPOINT: Final = "/v1/oauth/revoke"
@@ -28,7 +29,7 @@ _GRANTS: Final[dict[str, Callable[[Services, ClientRecord, dict[str, str]], Awai
     "client_credentials": client_credentials.grant,
     EXCHANGE: exchange.grant,
 }
-GRANT_TYPES: Final = tuple(_GRANTS)
+GRANT_TYPES: Final = (*_GRANTS, CODE_GRANT)
 _FIELDS: Final[dict[str, Any]] = {
     "grant_type": {"type": "string", "enum": list(GRANT_TYPES)},
     "scope": {
@@ -36,6 +37,9 @@ _FIELDS: Final[dict[str, Any]] = {
         "description": "Scopes separated by spaces, each as it is held or narrower (`session:read:ses_…`). Without it all of the "
         "client's, or of the subject token's that the client holds.",
     },
+    "code": {"type": "string", "description": "An authorization code, with the two below (RFC 6749, 4.1.3; RFC 7636)."},
+    "redirect_uri": {"type": "string", "description": "The one the code was sent to."},
+    "code_verifier": {"type": "string", "description": "What the code challenge was made of."},
 }
 
 router = edge_router("identity")
@@ -52,12 +56,15 @@ router = edge_router("identity")
     dependencies=[body_limit(_BODY_BYTES)],
 )
 async def token(request: Request, services: ServicesDependency) -> Response:
-    """Trades client credentials for a token that lives minutes, or an access token for a narrower one (RFC 8693). Credentials
-    come by HTTP Basic or in the form."""
+    """Trades client credentials, or the code of somebody who logged in, for a token that lives minutes, or an access token for a
+    narrower one (RFC 8693). Credentials come by HTTP Basic or in the form; a public client has none."""
     try:
         form = parse_form(request.headers.get("content-type", ""), await request.body())
-        grant = _grant_of(form)
-        granted = await grant(services, await authenticated(request, services, form), form)
+        if form.get("grant_type") == CODE_GRANT:
+            granted = await redeem_code(request, services, form)
+        else:
+            grant = _grant_of(form)
+            granted = await grant(services, await authenticated(request, services, form), form)
     except Refused as refusal:
         return _refusal(refusal)
     return JSONResponse(granted.model_dump(), headers=_headers())

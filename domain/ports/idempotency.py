@@ -21,7 +21,7 @@ class Claim(Contract):
 
 
 class Claims(Protocol):
-    """Keys are per tenant, client and route, and kept for 24 hours."""
+    """Keys are per tenant, caller and route, and kept for 24 hours."""
 
     async def claim(self, actor: Actor, route: str, key: str, body_sha256: str, resource: UUID) -> Claim:
         """Claims the key for a lease of some seconds, or returns the answered claim. A claim whose lease ran out is

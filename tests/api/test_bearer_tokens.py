@@ -32,6 +32,7 @@ PUBLIC = {
     "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/oauth-protected-resource",
     "OPTIONS /v1/codec/decode",
+    *("GET /v1/oauth/authorize", "POST /v1/oauth/authorize", "GET /v1/activation", "POST /v1/activation"),
 }
 METADATA = f'resource_metadata="{PUBLIC_URL}/.well-known/oauth-protected-resource"'
 

@@ -43,6 +43,15 @@ from domain.sessions import (
 )
 from domain.slm import CloseSlmCall, OpenedSlm, OpenSlmCall, PlanCall, SlmMove, SlmRequestInput
 from domain.tenants import TenantChangeInput, TenantDeletionInput, TenantInput, TenantOutcome
+from domain.two_key import TwoKeyApprovalInput, TwoKeyInput, TwoKeyWithdrawalInput
+from domain.users import (
+    UserActivationInput,
+    UserChangeInput,
+    UserDeletionInput,
+    UserInput,
+    UserInvitationInput,
+    UserInvitationOutcome,
+)
 
 PAYLOADS: tuple[type[Contract], ...] = (
     ApiKeyInput,
@@ -55,6 +64,15 @@ PAYLOADS: tuple[type[Contract], ...] = (
     *(RoleInput, RoleReplacementInput, RoleDeletionInput),
     *(ClientInput, ClientOutcome, ClientChangeInput, ClientRotationInput, ClientDisablingInput),
     *(TenantInput, TenantOutcome, TenantChangeInput, TenantDeletionInput),
+    UserActivationInput,
+    UserChangeInput,
+    UserDeletionInput,
+    UserInput,
+    UserInvitationInput,
+    UserInvitationOutcome,
+    TwoKeyApprovalInput,
+    TwoKeyInput,
+    TwoKeyWithdrawalInput,
     CancelOutcome,
     CloseCall,
     CloseTurnCall,

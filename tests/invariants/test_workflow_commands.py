@@ -81,6 +81,8 @@ def test_effects_are_scheduled_by_the_gate_alone() -> None:
         *("ROLE_CREATE", "ROLE_REPLACE", "ROLE_DELETE"),
         *("CLIENT_CREATE", "CLIENT_CHANGE", "CLIENT_ROTATE", "CLIENT_DISABLE"),
         *("TENANT_CREATE", "TENANT_CHANGE", "TENANT_DELETE"),
+        *("USER_CREATE", "USER_CHANGE", "USER_INVITE", "USER_ACTIVATE", "USER_DELETE"),
+        *("TWO_KEY_PROPOSE", "TWO_KEY_APPROVE", "TWO_KEY_WITHDRAW"),
         *("BUDGET_SET", "MODEL_REVIEW", "LEDGER_SWEEP", "LEDGER_RECONCILE"),
     }
     for path in files("workflows"):

@@ -204,6 +204,7 @@ def test_mounted_files_and_key_files_are_named_as_they_are() -> None:
     assert files == {
         "signing_keys": "signing.jwks",
         "codec_keys": "codec.json",
+        "login_keys": "login.json",
         "constitution_trusted_keys": "constitution-trusted.json",
     }
     for service in OURS.values():

@@ -1,9 +1,9 @@
 """Keys and passwords of a home, made once and never overwritten.
 
-`signing.jwks` signs access tokens, `codec.json` encrypts payloads, `constitution.json` signs constitutions and
-`constitution-trusted.json` verifies them, `statement.json` signs what the platform states and `statement-trusted.json`
-verifies that, `passwords.json` opens the embedded servers. Without them the data beside
-them cannot be read.
+`signing.jwks` signs access tokens, `codec.json` encrypts payloads, `login.json` what users log in with, `constitution.json`
+signs constitutions and `constitution-trusted.json` verifies them, `statement.json` signs what the platform states and
+`statement-trusted.json` verifies that, `passwords.json` opens the embedded servers. Without them the data beside them cannot
+be read.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Keys:
         self.directory = home / "keys"
         self.signing = self.directory / "signing.jwks"
         self.codec = self.directory / "codec.json"
+        self.login = self.directory / "login.json"
         self.constitution = self.directory / "constitution.json"
         self.constitution_trusted = self.directory / "constitution-trusted.json"
         self.statement = self.directory / "statement.json"
@@ -54,9 +55,10 @@ class Keys:
             _write(self._passwords, {name: secrets.token_urlsafe(24) for name in Passwords.model_fields})
         if not self.signing.exists():
             _write(self.signing, {"keys": [_ed25519_key("sig")]})
-        if not self.codec.exists():
-            key = base64.b64encode(secrets.token_bytes(32)).decode()
-            _write(self.codec, {"keys": [{"kid": f"k-{secrets.token_hex(6)}", "key": key}]})
+        for ring in (self.codec, self.login):
+            if not ring.exists():
+                key = base64.b64encode(secrets.token_bytes(32)).decode()
+                _write(ring, {"keys": [{"kid": f"k-{secrets.token_hex(6)}", "key": key}]})
         _ensure_pair(self.constitution, self.constitution_trusted, "con")
         _ensure_pair(self.statement, self.statement_trusted, "sta")
 

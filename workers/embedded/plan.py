@@ -46,6 +46,7 @@ _REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {
 _KEY_FILES: Final = (
     "SIGNING_KEY_FILE",
     "CODEC_KEY_FILE",
+    "LOGIN_KEY_FILE",
     "CONSTITUTION_TRUSTED_KEYS_FILE",
     "STATEMENT_KEY_FILE",
     "STATEMENT_TRUSTED_KEYS_FILE",

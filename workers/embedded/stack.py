@@ -105,6 +105,7 @@ class EmbeddedStack:
             "CODEC_KEY_FILE": str(self.keys.codec),
             "STATEMENT_KEY_FILE": str(self.keys.statement),
             "STATEMENT_TRUSTED_KEYS_FILE": str(self.keys.statement_trusted),
+            "LOGIN_KEY_FILE": str(self.keys.login),
             "CONSTITUTION_TRUSTED_KEYS_FILE": str(self.keys.constitution_trusted),
         }
         if self.postgres:
