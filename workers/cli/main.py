@@ -23,6 +23,7 @@ from workers.cli import (
     gateway,
     key,
     ledger,
+    login,
     logs,
     migrate,
     relay,
@@ -34,6 +35,7 @@ from workers.cli import (
     token,
     tour,
     usage,
+    user,
     worker,
 )
 from workers.cli.environment import FAILED, NOT_RUNNING, USAGE, complain, use_stack_environment
@@ -65,7 +67,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, revocation, signing_key, key, document, session, decision),
+    *(tour, token, login, user, revocation, signing_key, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
