@@ -16,6 +16,7 @@ from domain.kill_switches import (
     Enforced,
     EngagedSwitch,
     KillSwitchScope,
+    ReleaseCall,
     RunRef,
     runs_meant,
 )
@@ -108,6 +109,12 @@ class KillSwitchActivities:
             statement = await self._store.statement(call)
             await self._store.state(call, statement, self._signer.sign(statement))
             return await self._left(call)
+
+    @activity.defn(name=ActivityName.KILL_SWITCH_RELEASE.value)
+    async def release(self, release: ReleaseCall) -> None:
+        """Ends the switch. Fails as `forbidden` when no two people have approved it."""
+        with translate_errors():
+            await self._store.release(release)
 
     @activity.defn(name=ActivityName.KILL_SWITCH_RESUME.value)
     async def resume(self, call: EnforceCall) -> None:

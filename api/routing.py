@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from api.auth import Require
 from api.strict_json import parse_json
-from domain.errors import TooLarge, UnsupportedMediaType
+from domain.errors import NotFound, TooLarge, UnsupportedMediaType
 
 MIB: Final = 1024 * 1024
 DEFAULT_BODY_LIMIT: Final = MIB
@@ -104,6 +104,9 @@ class EdgeRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             for look in looks:
                 look(request)
+            if any("\0" in str(value) for value in request.path_params.values()):
+                # Postgres takes no NUL in a text, and no id holds one.
+                raise NotFound("There is nothing of that name.")
             if guard is not None:
                 await guard.authorise(request)
             edge = EdgeRequest(request, limit)

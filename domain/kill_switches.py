@@ -7,13 +7,14 @@ that it means begins more than a second later, whatever becomes of the processes
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Final
 
 from pydantic import Field
 
 from domain.actors import Actor
-from domain.base import Contract, Count, TenantId, UtcTime
+from domain.base import Contract, Count, Sha256, TenantId, UtcTime
 from domain.ids import KillSwitchId
 from domain.models import CallOutcome
 from domain.names import SYSTEM_TENANT, Feature
@@ -142,6 +143,8 @@ class KillSwitchView(Contract):
     runs_found: Count
     runs_open: Count
     stated_at: UtcTime | None
+    release_digest: Sha256
+    """What two people approve (`killswitch.release`) before it is released."""
 
 
 class EnforceCall(Contract):
@@ -158,11 +161,16 @@ class Enforced(Contract):
     ended: bool
 
 
-class ReleaseInput(Contract):
-    """Argument of the update `release`: who asks, and the approval by two people that allows it."""
+class ReleaseCall(Contract):
+    """Argument of the update `release` and of `kill_switch.release`."""
 
     actor: Actor
-    approval_id: str = Field(max_length=64)
+    switch_id: KillSwitchId
+
+
+def release_digest(switch_id: str, epoch: int) -> str:
+    """What two people approve: SHA-256, in hex, of the words that name the release of this switch."""
+    return hashlib.sha256(f"release the kill switch {switch_id} of epoch {epoch}".encode()).hexdigest()
 
 
 class RunRef(Contract):

@@ -111,6 +111,7 @@ def activities_of(queue: Queue, parts: Activities) -> list[Any]:
             parts.kill_switches.cancel,
             parts.kill_switches.settle,
             parts.kill_switches.state,
+            parts.kill_switches.release,
             parts.kill_switches.resume,
             *(parts.policy_sets.create, parts.policy_sets.activate),
             *(parts.policy_replays.open, parts.policy_replays.part, parts.policy_replays.close),

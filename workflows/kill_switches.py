@@ -12,8 +12,8 @@ from temporalio import workflow
 from temporalio.common import TypedSearchAttributes
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from domain.kill_switches import EnforceCall, Enforced
-from domain.names import ActivityName, Feature, Lane, WorkflowName, workflow_id
+from domain.kill_switches import EnforceCall, Enforced, ReleaseCall
+from domain.names import ActivityName, Feature, Lane, UpdateName, WorkflowName, workflow_id
 from workflows.options import ENFORCE, INGEST, priority, search_attributes
 
 
@@ -45,6 +45,13 @@ class KillSwitchEnforceWorkflow:
             await self._until_ended(stated)
         await workflow.execute_activity(ActivityName.KILL_SWITCH_RESUME.value, call, summary="Let the schedules go on", **ENFORCE)
         await workflow.wait_condition(workflow.all_handlers_finished)
+
+    @workflow.update(name=UpdateName.RELEASE.value)
+    async def release(self, release: ReleaseCall) -> bool:
+        """Ends the switch, once two people have approved that. Fails as `forbidden` otherwise, and the switch stays."""
+        await workflow.execute_activity(ActivityName.KILL_SWITCH_RELEASE.value, release, summary="Release the switch", **INGEST)
+        self._released = True
+        return True
 
     async def _until_ended(self, stated: Enforced) -> None:
         """Timers are of whole seconds; one more lies safely after the expiry."""

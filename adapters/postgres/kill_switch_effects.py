@@ -89,7 +89,7 @@ WHERE tenant_id = tenant.tenant_id AND subject = $2 AND completed_at IS NULL
 
 
 class PostgresStoppedWork(PostgresKillSwitches):
-    """Implements `KillSwitchStore` but for the release, which `kill_switch_release` adds."""
+    """Implements `KillSwitchStore`."""
 
     def __init__(self, pool: Pool) -> None:
         """`pool` connects as the application's role; as the tenant `system` it sees every tenant's calls."""

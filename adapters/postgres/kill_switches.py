@@ -7,11 +7,20 @@ from typing import Any, Final
 
 from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
+from adapters.postgres.two_key import consume
 from domain.base import UtcTime
 from domain.errors import NotFound
-from domain.event_data import KillSwitchEngaged
-from domain.kill_switches import EnforceCall, EngagedSwitch, KillSwitchInput, KillSwitchState, KillSwitchView
-from domain.names import SYSTEM_TENANT
+from domain.event_data import KillSwitchEngaged, KillSwitchReleased
+from domain.kill_switches import (
+    EnforceCall,
+    EngagedSwitch,
+    KillSwitchInput,
+    KillSwitchState,
+    KillSwitchView,
+    ReleaseCall,
+    release_digest,
+)
+from domain.names import SYSTEM_TENANT, TwoKeyAction
 
 _INSERT: Final = """
 INSERT INTO kill_switches (tenant_id, switch_id, scope, value, target_tenant, reason, engaged_by, expires_at)
@@ -58,6 +67,10 @@ SELECT s.tenant_id, switch_id FROM kill_switches s
 WHERE tenant.tenant_id IS NOT NULL AND stated_at IS NULL AND released_at IS NULL
     AND (expires_at IS NULL OR expires_at > clock_timestamp())
 ORDER BY engaged_at LIMIT $2
+"""
+_LOCK: Final = "SELECT epoch, released_at FROM kill_switches WHERE tenant_id = $1 AND switch_id = $2 FOR UPDATE"
+_RELEASE: Final = """
+UPDATE kill_switches SET released_at = clock_timestamp(), released_by = $3 WHERE tenant_id = $1 AND switch_id = $2
 """
 _ENVELOPE: Final = "SELECT statement FROM kill_switches s WHERE s.tenant_id = tenant.tenant_id AND switch_id = $2"
 _SWITCH: Final = set(EngagedSwitch.model_fields)
@@ -130,6 +143,22 @@ class PostgresKillSwitches:
             raise NotFound("The switch has no statement yet; it comes once everything it means is quiet.")
         return rows[0]["statement"]
 
+    async def release(self, release: ReleaseCall) -> None:
+        """Ends the switch, with `kill_switch.released`; two people's approval is used up with it. Raises Forbidden, NotFound;
+        again is harmless."""
+        tenant_id, switch_id = release.actor.tenant_id, release.switch_id
+        async with tenant_transaction(self._pool, tenant_id) as connection:
+            row = await connection.fetchrow(_LOCK, tenant_id, switch_id)
+            if row is None:
+                raise unknown()
+            if row["released_at"] is not None:
+                return
+            digest = release_digest(switch_id, row["epoch"])
+            approvers = await consume(connection, tenant_id, TwoKeyAction.KILLSWITCH_RELEASE, switch_id, digest)
+            await connection.execute(_RELEASE, tenant_id, switch_id, list(approvers))
+            told = KillSwitchReleased(switch_id=switch_id, released_by=approvers)
+            await insert_events(connection, tenant_id, (event_of(told),))
+
 
 def unknown() -> NotFound:
     """The error of a switch that is not there."""
@@ -141,4 +170,5 @@ def _switch(row: Row) -> EngagedSwitch:
 
 
 def _view(row: Row) -> KillSwitchView:
-    return KillSwitchView.model_validate({name: row[name] for name in KillSwitchView.model_fields})
+    known = {name: row[name] for name in KillSwitchView.model_fields if name != "release_digest"}
+    return KillSwitchView(**known, release_digest=release_digest(row["switch_id"], row["epoch"]))

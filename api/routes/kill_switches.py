@@ -23,10 +23,10 @@ from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
-from api.workflow_calls import start_enforcement
+from api.workflow_calls import start_enforcement, update
 from domain.actors import Actor
 from domain.base import Contract, TenantId
-from domain.errors import DependencyUnavailable, Forbidden
+from domain.errors import Conflict, DependencyUnavailable, Forbidden
 from domain.ids import Prefix, format_id
 from domain.kill_switches import (
     NAMELESS_SCOPES,
@@ -36,9 +36,10 @@ from domain.kill_switches import (
     KillSwitchScope,
     KillSwitchState,
     KillSwitchView,
+    ReleaseCall,
     may_engage,
 )
-from domain.names import SYSTEM_TENANT, Scope
+from domain.names import SYSTEM_TENANT, Feature, Scope, UpdateName, workflow_id
 from domain.ports.idempotency import Claim
 
 START_SECONDS: Final = 2.0
@@ -136,6 +137,26 @@ async def read_kill_switch(
     switch_id: str, services: ServicesDependency, actor: Annotated[Actor, require(Scope.KILLSWITCH_READ)]
 ) -> KillSwitchView:
     """What it stops, by whom and why, and how far ending the runs has come. `stated_at` is set once everything is quiet."""
+    return await services.kill_switches.get(actor.tenant_id, switch_id)
+
+
+@router.post(
+    "/v1/kill-switches/{switch_id}/release", summary="Release a kill switch", responses=problems(401, 403, 404, 409, 503)
+)
+async def release_kill_switch(
+    switch_id: str, services: ServicesDependency, actor: Annotated[Actor, require(Scope.KILLSWITCH_RELEASE)]
+) -> KillSwitchView:
+    """Ends a switch of the tenant's own, once two people have approved that (`POST /v1/approvals` with the action
+    `killswitch.release`, the switch as resource and its `release_digest`). Saying it again is harmless."""
+    view = await services.kill_switches.get(actor.tenant_id, switch_id)
+    if view.state is KillSwitchState.EXPIRED:
+        raise Conflict("The switch has expired and stops nothing any more.")
+    if view.state is KillSwitchState.ENGAGED:
+        call = EnforceCall(tenant_id=actor.tenant_id, switch_id=switch_id)
+        # Also where its run was never started, or died.
+        await start_enforcement(services.temporal, call, services.settings.region)
+        run = workflow_id(Feature.KILL_SWITCH, actor.tenant_id, switch_id)
+        await update(services.temporal, run, UpdateName.RELEASE, ReleaseCall(actor=actor, switch_id=switch_id), bool)
     return await services.kill_switches.get(actor.tenant_id, switch_id)
 
 

@@ -15,6 +15,7 @@ from domain.kill_switches import (
     KillSwitchState,
     KillSwitchStatement,
     KillSwitchView,
+    ReleaseCall,
     RunQuery,
     RunRef,
 )
@@ -65,6 +66,10 @@ class KillSwitchStore(Protocol):
 
     async def state(self, call: EnforceCall, statement: KillSwitchStatement, envelope: dict[str, Any]) -> None:
         """Keeps the signed statement; the first one stands."""
+        ...
+
+    async def release(self, release: ReleaseCall) -> None:
+        """Ends the switch; the approval of two people is used up with it. Raises Forbidden, NotFound; again is harmless."""
         ...
 
 

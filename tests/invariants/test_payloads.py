@@ -15,7 +15,7 @@ from domain.budgets import ReviewModel, SetBudget, SweepCall, SweepOutcome
 from domain.clients import ClientChangeInput, ClientDisablingInput, ClientInput, ClientOutcome, ClientRotationInput
 from domain.decisions import Decision, Resolution
 from domain.documents import DocumentDeletion, DocumentInput, DocumentView
-from domain.kill_switches import EnforceCall, Enforced
+from domain.kill_switches import EnforceCall, Enforced, ReleaseCall
 from domain.memory import RecallCall, RecallOutcome, RememberCall, Remembered
 from domain.models import SlmAnswer, SlmCall
 from domain.policy_replays import CloseReplayCall, PolicyReplayInput, ReplayPartOutcome
@@ -60,6 +60,7 @@ PAYLOADS: tuple[type[Contract], ...] = (
     RevocationInput,
     EnforceCall,
     Enforced,
+    ReleaseCall,
     *(PolicySetInput, PolicySetActivationInput, PolicyReplayInput, ReplayPartOutcome, CloseReplayCall),
     *(RoleInput, RoleReplacementInput, RoleDeletionInput),
     *(ClientInput, ClientOutcome, ClientChangeInput, ClientRotationInput, ClientDisablingInput),

@@ -63,7 +63,9 @@ def test_a_key_is_total_and_its_own_key(text: str) -> None:
 
 @given(st.from_regex(r"[a-z][a-z0-9._-]{0,30}", fullmatch=True), st.data())
 def test_a_letter_put_for_one_that_looks_like_it_changes_no_key(name: str, data: st.DataObject) -> None:
-    alike = {letter: [other for other, read in LOOKALIKES.items() if read == letter] for letter in set(name)}
+    # Of what NFKC makes another letter of (a lunate sigma becomes a final one), the name is kept as that.
+    stays = {other: read for other, read in LOOKALIKES.items() if unicodedata.normalize("NFKC", other) == other}
+    alike = {letter: [other for other, read in stays.items() if read == letter] for letter in set(name)}
     dressed = "".join(data.draw(st.sampled_from([letter, *alike[letter]])) for letter in name)
     assert name_key(dressed) == name_key(name)
 

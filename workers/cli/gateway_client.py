@@ -21,7 +21,7 @@ import httpx2
 
 from domain.errors import ERRORS, DependencyUnavailable, DomainError, InvalidRequest, Unauthenticated, UpstreamFailed
 from workers.cli.environment import home, show_json
-from workers.embedded.credentials import Credentials, credentials_file, read_credentials
+from workers.embedded.credentials import Credentials, Login, credentials_file, find_login, read_credentials
 
 _CONNECT_SECONDS: Final = 3.0
 _ANSWER_SECONDS: Final = 45.0
@@ -41,7 +41,7 @@ def gateway_address() -> str:
 class Gateway:
     """The gateway as one client sees it. The token is asked for with the first request and kept as long as this object."""
 
-    def __init__(self, credentials: Credentials, source: Path, *, scope: str = "", address: str | None = None) -> None:
+    def __init__(self, credentials: Credentials | Login, source: Path, *, scope: str = "", address: str | None = None) -> None:
         """`source` is the file the credentials are from, to be named when they are refused; `scope` empty means all."""
         self.address = address or gateway_address()
         self._credentials = credentials
@@ -63,12 +63,16 @@ class Gateway:
     def token(self) -> dict[str, Any]:
         """A fresh access token as the token endpoint answered it (RFC 6749, 5.1). Raises DomainError."""
         form = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
+        if isinstance(self._credentials, Login):
+            return _of_login(self._credentials, self.address)
         return self.oauth("/v1/oauth/token", form)
 
     def oauth(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
         """What an OAuth endpoint answers to a form that the client sends with its credentials; empty when it says nothing.
         Raises DomainError."""
         given = self._credentials
+        if isinstance(given, Login):
+            raise InvalidRequest("Only a client delegates and revokes at this endpoint, not a log-in; `soma logout` first.")
         answer = self._exchange("POST", path, data=dict(form), auth=(given.client_id, given.client_secret.get_secret_value()))
         if answer.is_success:
             return self._read(answer) if answer.content else {}
@@ -159,7 +163,7 @@ class Gateway:
             error, description = str(body["error"]), str(body["error_description"])
         except (ValueError, KeyError, TypeError):
             return _problem(answer, self.address)
-        if error == "invalid_client":
+        if error == "invalid_client" and isinstance(self._credentials, Credentials):
             remedy = f"`soma bootstrap --tenant {self._credentials.tenant}` writes new ones"
             return Unauthenticated(f"The gateway refuses the credentials in {self._source}; {remedy}.", problem=body)
         return InvalidRequest(description, problem=body)
@@ -167,17 +171,27 @@ class Gateway:
 
 @contextmanager
 def open_gateway(tenant: str, *, scope: str = "", as_json: bool = False) -> Generator[Gateway]:
-    """The gateway as the admin client of a tenant sees it; with `as_json` a problem it answers is also printed as JSON.
+    """The gateway as who logged in sees it, or else the tenant's admin client; with `as_json` a problem is also printed as JSON.
 
     Raises DependencyUnavailable when there are no credentials, InvalidRequest for a tenant that is no name.
     """
     try:
-        with Gateway(read_credentials(home(), tenant), credentials_file(home(), tenant), scope=scope) as gateway:
+        who = find_login(home(), tenant) or read_credentials(home(), tenant)
+        with Gateway(who, credentials_file(home(), tenant), scope=scope) as gateway:
             yield gateway
     except DomainError as error:
         if as_json and "problem" in error.members:
             show_json(error.members["problem"])
         raise
+
+
+def _of_login(login: Login, address: str) -> dict[str, Any]:
+    """The token of `soma login`. Raises Unauthenticated when it has expired, or is of another gateway."""
+    left = int(login.expires_at - time.time())
+    if left <= 0 or login.gateway != address:
+        why = "has expired" if left <= 0 else f"is for {login.gateway}"
+        raise Unauthenticated(f"Your log-in {why}; `soma login` again, or `soma logout` to ask as the admin client.")
+    return {"access_token": login.access_token.get_secret_value(), "token_type": "Bearer", "expires_in": left}
 
 
 def at(collection: str, resource_id: str, action: str = "") -> str:

@@ -26,6 +26,7 @@ from workers.cli import (
     key,
     kill_switch,
     ledger,
+    login,
     logs,
     migrate,
     policy,
@@ -40,6 +41,7 @@ from workers.cli import (
     token,
     tour,
     usage,
+    user,
     worker,
 )
 from workers.cli.environment import FAILED, NOT_RUNNING, USAGE, complain, use_stack_environment
@@ -75,6 +77,7 @@ _FEATURES = (
     *(tour, token, revocation, signing_key, key, document, session, decision),
     policy,
     *(client, role, tenant),
+    *(tour, token, login, user, revocation, signing_key, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from domain.base import Contract, TenantId
-from domain.errors import DependencyUnavailable, InvalidRequest
+from domain.errors import DependencyUnavailable, InvalidRequest, Unauthenticated
 from workers.embedded.files import make_private, write_atomically
 
 DEMO_TENANT: Final = "demo"
@@ -63,3 +63,37 @@ def write_credentials(home: Path, credentials: Credentials) -> Path:
     shown = credentials.model_dump() | {"client_secret": credentials.client_secret.get_secret_value()}
     write_atomically(path, json.dumps(shown, indent=1))
     return path
+
+
+class Login(Contract):
+    """What `soma login` got: a person's token, until `expires_at` (seconds since the epoch), for the gateway at that address."""
+
+    access_token: SecretStr
+    expires_in: int
+    expires_at: float
+    gateway: str
+
+
+def login_file(home: Path, tenant: str) -> Path:
+    """Where a person's token for the tenant stands."""
+    return home / "keys" / f"{checked_tenant(tenant)}-login.json"
+
+
+def write_login(home: Path, tenant: str, login: Login) -> Path:
+    """Replaces the token; returns the file (0600). Raises OSError."""
+    path = login_file(home, tenant)
+    make_private(path.parent)
+    write_atomically(path, json.dumps(login.model_dump() | {"access_token": login.access_token.get_secret_value()}, indent=1))
+    return path
+
+
+def find_login(home: Path, tenant: str) -> Login | None:
+    """The person who is logged in; None when nobody is. Raises Unauthenticated when the log-in cannot be read any more: nobody
+    is made the admin client by a log-in that ended."""
+    path = login_file(home, tenant)
+    try:
+        return Login.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError):
+        raise Unauthenticated(f"{path} cannot be read; `soma login` again, or `soma logout`.") from None
