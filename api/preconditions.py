@@ -6,7 +6,7 @@ An ETag is the version of a row. Of several changes that name one version a sing
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Header
 
@@ -15,16 +15,18 @@ from domain.errors import PreconditionFailed
 _TAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 
-IfMatch = Annotated[
-    str,
-    Header(
-        alias="If-Match",
-        pattern=r'^(\*|(W/)?"[\x21\x23-\x7e]{0,64}"(, ?(W/)?"[\x21\x23-\x7e]{0,64}"){0,9})$',
-        description="The ETag of what was read: the change is made if nobody else has made one meanwhile. `*` is any version.",
-        examples=['"1"', "*"],
-    ),
-]
+_HEADER: Final[Any] = Header(
+    alias="If-Match",
+    pattern=r'^(\*|(W/)?"[\x21\x23-\x7e]{0,64}"(, ?(W/)?"[\x21\x23-\x7e]{0,64}"){0,9})$',
+    description="The ETag of what was read: the change is made if nobody else has made one meanwhile. `*` is any version.",
+    examples=['"1"', "*"],
+)
+
+IfMatch = Annotated[str, _HEADER]
 """`if_match: IfMatch` on a route that changes or replaces. Without it the answer is 428 `precondition-required`."""
+
+OptionalIfMatch = Annotated[str | None, _HEADER]
+"""`if_match: OptionalIfMatch = None` where a change may also be made whatever the version is."""
 
 
 def etag(version: int) -> dict[str, str]:

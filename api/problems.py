@@ -194,11 +194,13 @@ def temporal_unavailable() -> DomainError:
 
 
 def _update_problem(error: WorkflowUpdateFailedError) -> DomainError:
-    cause = error.cause
-    kind = ERRORS.get(cause.type or "") if isinstance(cause, ApplicationError) else None
-    if kind is None or not isinstance(cause, ApplicationError):
-        return internal_error()
-    return kind(cause.message)
+    cause: BaseException | None = error.cause
+    while cause is not None:
+        # What an activity of the update failed with stands below the activity's own error.
+        if isinstance(cause, ApplicationError) and (kind := ERRORS.get(cause.type or "")) is not None:
+            return kind(cause.message)
+        cause = cause.__cause__
+    return internal_error()
 
 
 def as_domain_error(error: Exception) -> DomainError | None:

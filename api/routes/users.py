@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from api.auth import ServicesDependency, require
 from api.idempotency import Answer, IdempotencyKey, idempotent
 from api.paging import Cursor, Limit
-from api.preconditions import IfMatch, check_match, etag
+from api.preconditions import IfMatch, OptionalIfMatch, check_match, etag
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
@@ -175,7 +175,7 @@ async def delete_user(
     user_id: str,
     services: ServicesDependency,
     actor: Annotated[Actor, require(Scope.USER_WRITE)],
-    if_match: IfMatch | None = None,
+    if_match: OptionalIfMatch = None,
 ) -> Response:
     """Ends a user for good: within a second their tokens open nothing, and what runs in their name is refused its next step.
     The name may be given again, the id never is. Saying it again is 404. `If-Match` may be left out."""
