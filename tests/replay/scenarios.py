@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from live import Caller, Live, until
+from replay.identity_scenarios import PLAYS, played
 
 from domain.budgets import SweepCall
 
@@ -190,4 +191,4 @@ SCENARIOS: dict[str, Scenario] = {
     "key_made": key_made,
     "key_revoked": key_revoked,
     "tokens_revoked": tokens_revoked,
-}
+} | {name: played(play, kind, run_of) for name, (play, kind) in PLAYS.items()}
