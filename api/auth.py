@@ -73,7 +73,9 @@ SCOPE_TEXTS: Final[dict[str, str]] = {
 }
 
 _TOKEN_LEEWAY_SECONDS: Final = 10
-_FALLEN: Final = "This token was revoked, its client disabled or left with fewer scopes, or its API key ended; get a new one."
+_FALLEN: Final = (
+    "This token was revoked, its client or tenant ended or left with fewer scopes, or its API key ended; get a new one."
+)
 _NO_KEY: Final = "This API key does not hold: unknown, expired or revoked; make a new one with POST /v1/api-keys."
 
 
@@ -111,7 +113,7 @@ class Require(SecurityBase):
         if self.of_path:
             allow(request, actor, self.scope, next(iter(request.path_params.values()), None))
         elif not capabilities.names(actor.scopes, self.scope):
-            raise _lacking(request, services, self.scope, "everything")
+            raise _lacking(request, services, self.scope)
         _check_session(request, actor)
         return actor
 
@@ -127,8 +129,10 @@ def require(scope: Scope, *, of_path: bool = True) -> Any:
 def allow(request: Request, actor: Actor, scope: Scope, resource: str | None) -> None:
     """Raises InsufficientScope unless a capability of the actor opens the scope's action on the resource."""
     if not capabilities.covers(actor.scopes, scope, resource):
-        narrowed = capabilities.names(actor.scopes, scope)
-        raise _lacking(request, services_of(request), scope, "this resource" if narrowed and resource else "everything")
+        where = ""
+        if capabilities.names(actor.scopes, scope):
+            where = " for this resource" if resource else ", which it holds for some resources alone, for all of them"
+        raise _lacking(request, services_of(request), scope, where)
 
 
 async def _services(request: Request) -> Services:
@@ -188,9 +192,9 @@ async def _of_api_key(request: Request, services: Services, key: str) -> Actor:
     )
 
 
-def _lacking(request: Request, services: Services, scope: Scope, what: str) -> InsufficientScope:
+def _lacking(request: Request, services: Services, scope: Scope, where: str = "") -> InsufficientScope:
     _challenge(request, services, error="insufficient_scope", scope=scope.value)
-    return InsufficientScope(f"The token lacks the scope {scope.value} for {what}; ask for one that has it.", scope=scope.value)
+    return InsufficientScope(f"The token lacks the scope {scope.value}{where}; ask for one that has it.", scope=scope.value)
 
 
 async def _check_constitution(request: Request, services: Services, actor: Actor) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from live import Caller, Live, until
+from replay.identity_scenarios import PLAYS, played
 
 from domain.budgets import SweepCall
 
@@ -266,3 +267,4 @@ SCENARIOS: dict[str, Scenario] = {
     "policies_activated": policies_activated,
     "decisions_replayed": decisions_replayed,
 }
+} | {name: played(play, kind, run_of) for name, (play, kind) in PLAYS.items()}
