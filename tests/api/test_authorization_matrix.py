@@ -31,6 +31,11 @@ PUBLIC = {
     "GET /problems": "where the type of a problem leads",
     "GET /problems/{problem_type}": "where the type of a problem leads",
     "POST /v1/oauth/token": "checks the client's own credentials",
+    "POST /v1/oauth/revoke": "checks the client's own credentials",
+    "GET /v1/oauth/authorize": "where people log in",
+    "POST /v1/oauth/authorize": "where people log in",
+    "GET /v1/activation": "checks the invitation",
+    "POST /v1/activation": "checks the invitation",
     "GET /.well-known/jwks.json": "public keys",
     "GET /.well-known/oauth-authorization-server": "says how to authenticate",
     "GET /.well-known/oauth-protected-resource": "says how to authenticate",
@@ -46,6 +51,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /v1/roles/{name}": {"capabilities": ["session:read"]},
     "PATCH /v1/clients/{client_id}": {"name": "mine"},
     "PATCH /v1/tenants/{tenant_id}": {"name": "mine"},
+    "PATCH /v1/users/{user_id}": {"locked": True},
+    "POST /v1/approvals/{approval_id}/approve": {"digest": "ab" * 32},
+    "POST /v1/policy-sets/{policy_set_id}/activate": {"expected_version": 0},
 }
 """What passes as a body where `{}` does not, so that the refusal is about the resource."""
 
@@ -124,6 +132,10 @@ async def ids(owner: Caller) -> dict[str, str]:
         "model": "soma/soma-extractive",
         "switch_id": await stated_switch(owner),
         "policy_set_id": (await made("/v1/policy-sets", {"name": "p", "text": PERMITS_ALL}))["policy_set_id"],
+        "user_id": (await made("/v1/users", {"name": "ada", "display_name": "Ada", "roles": ["viewer"]}))["user"]["user_id"],
+        "approval_id": (await made("/v1/approvals", {"action": "policy.override", "resource": "p", "digest": "ab" * 32}))[
+            "approval_id"
+        ],
         "replay_id": (await made("/v1/policy/replays", {}))["replay_id"],
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from live import Caller, Live, until
 from replay.identity_scenarios import PLAYS, played
+from replay.people_scenarios import PEOPLE, switch_released
 
 from domain.budgets import SweepCall
 
@@ -266,5 +267,5 @@ SCENARIOS: dict[str, Scenario] = {
     "policies_made": policies_made,
     "policies_activated": policies_activated,
     "decisions_replayed": decisions_replayed,
-}
-} | {name: played(play, kind, run_of) for name, (play, kind) in PLAYS.items()}
+    "switch_released": switch_released,
+} | {name: played(play, kind, run_of) for name, (play, kind) in (PLAYS | PEOPLE).items()}
