@@ -29,6 +29,7 @@ from workers.cli import (
     migrate,
     relay,
     revocation,
+    secret,
     session,
     signing_key,
     stack,
@@ -67,7 +68,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, revocation, kill_switch, drill, signing_key, key, document, session, decision),
+    *(tour, token, revocation, kill_switch, drill, signing_key, secret, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
