@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         description="Where secrets are read by name (security.md): the encrypted file, variables `SECRET_…`, or Vault.",
     )
     secrets_file: Path | None = Field(
-        default=None, description="The encrypted file of `soma secret`; `secrets.json` in SOMA_HOME unless set."
+        default=None, description="The encrypted file of `soma secret`; `keys/secrets.json` in SOMA_HOME unless set."
     )
     secrets_key_file: Path | None = Field(
         default=None, description="Its key, mode 600; `keys/secrets.key` in SOMA_HOME unless set."

@@ -12,10 +12,9 @@ from runtime.settings import Settings
 
 def file_secrets(settings: Settings) -> EncryptedFileSecrets:
     """The encrypted file; it is made with its first secret."""
-    home = settings.soma_home
-    return EncryptedFileSecrets(
-        settings.secrets_file or home / "secrets.json", settings.secrets_key_file or home / "keys" / "secrets.key"
-    )
+    # Among the keys, which a backup holds.
+    keys = settings.soma_home / "keys"
+    return EncryptedFileSecrets(settings.secrets_file or keys / "secrets.json", settings.secrets_key_file or keys / "secrets.key")
 
 
 def open_secrets(settings: Settings) -> Secrets:

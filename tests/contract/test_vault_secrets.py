@@ -87,7 +87,8 @@ async def test_a_new_version_counts_once_the_former_is_old_enough(house: House) 
     house.vault.now = REFRESH - 0.1
     assert await value(store) == ("sk-1", "1")
     house.vault.now = REFRESH
-    assert await value(store) == ("sk-2", "2")
+    for _ in range(2):
+        assert await value(store) == ("sk-2", "2")
     assert house.count(f"data/{NAME}") == 2
 
 

@@ -9,6 +9,7 @@ the test.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -45,12 +46,14 @@ class FakeVault(LoopbackServer):
         self.mode: Mode = "ok"
         self.now = 0.0
         self.seen: list[str] = []
-        self.released = asyncio.Event()
         self.entries: dict[str, Entry] = {}
         self.tokens = {ROOT_TOKEN: Token()}
         self.roles = {("approle", "gateway-role"): "secret-id-1", ("kubernetes", "worker"): "service.account.jwt"}
         self.role_prefixes: tuple[str, ...] = ("models/",)
         self.role_ttl, self.lease = 3600.0, 0
+        self.mounted: dict[tuple[str, str], Any] = {}
+        self.policies: dict[str, tuple[str, ...]] = {}
+        self.approles: dict[str, tuple[str, ...]] = {}
         self._mount = mount
         app = FastAPI()
         app.add_api_route("/v1/{path:path}", self._any, methods=["GET", "HEAD", "POST", "PUT", "DELETE"])
@@ -70,6 +73,9 @@ class FakeVault(LoopbackServer):
         if path == "sys/health":
             sealed = self.mode == "sealed"
             return JSONResponse({"initialized": True, "sealed": sealed, "standby": False}, 503 if sealed else 200)
+        if path == "elsewhere":
+            # Where a redirect leads: whoever follows it takes a stranger's word for Vault's.
+            return self._value(Entry([{"value": "s3cret"}]))
         if (broken := await self._broken()) is not None:
             return broken
         if path in ("auth/approle/login", "auth/kubernetes/login"):
@@ -77,6 +83,8 @@ class FakeVault(LoopbackServer):
         token = self.tokens.get(request.headers.get("x-vault-token", ""))
         if token is None or token.expires_at <= self.now:
             return _errors(403, "permission denied", "invalid token")
+        if path.startswith(("sys/", "auth/approle/role/")):
+            return self._operate(request.method, path, body) if "" in token.prefixes else _errors(403, "permission denied")
         if path.startswith("auth/token/"):
             return self._token(path, token, request.headers["x-vault-token"])
         mount, _, rest = path.partition("/")
@@ -110,12 +118,40 @@ class FakeVault(LoopbackServer):
             case "ok":
                 return None
 
+    def _operate(self, method: str, path: str, body: dict[str, Any]) -> Response:
+        """What an operator does: mounts, policies, roles. A policy is read for the prefixes below the store that it lets read."""
+        kind, _, name = path.removeprefix("sys/").rpartition("/")
+        if path in ("sys/mounts", "sys/auth"):
+            listed = {f"{mount}/": made for (of, mount), made in self.mounted.items() if of == path}
+            return JSONResponse(listed | {"data": listed})
+        if kind in ("mounts", "auth") and method == "POST":
+            if (f"sys/{kind}", name) in self.mounted:
+                return _errors(400, f"path is already in use at {name}/")
+            self.mounted[f"sys/{kind}", name] = body
+        elif kind == "policies/acl" and method in ("POST", "PUT"):
+            rule = r'/data/([^"*]*)\*?" \{\s*capabilities = \["read"\]\s*\}'
+            found = re.findall(f'path "{self._mount}' + rule, body["policy"])
+            self.policies[name] = tuple(found)
+        elif kind == "auth/approle/role" and method == "POST":
+            self.approles[f"role-id-of-{name}"] = tuple(body["token_policies"])
+        elif name == "role-id":
+            return JSONResponse({"data": {"role_id": f"role-id-of-{kind.rpartition('/')[2]}"}})
+        elif name == "secret-id" and method == "POST":
+            secret_id = secrets.token_hex(8)
+            self.roles["approle", f"role-id-of-{kind.rpartition('/')[2]}"] = secret_id
+            return JSONResponse({"data": {"secret_id": secret_id}})
+        else:
+            return _errors(404)
+        return Response(status_code=204)
+
     def _login(self, method: str, body: dict[str, Any]) -> Response:
         role, given = (body.get("role_id"), body.get("secret_id")) if method == "approle" else (body.get("role"), body.get("jwt"))
         if self.roles.get((method, str(role))) != given:
             return _errors(400, "invalid role or secret ID") if method == "approle" else _errors(403, "permission denied")
         made = f"hvs.{secrets.token_hex(8)}"
-        self.tokens[made] = Token(self.role_prefixes, self.role_ttl, True, self.now + self.role_ttl)
+        policies = self.approles.get(str(role))
+        prefixes = self.role_prefixes if policies is None else sum((self.policies[name] for name in policies), ())
+        self.tokens[made] = Token(prefixes, self.role_ttl, True, self.now + self.role_ttl)
         return self._auth(made)
 
     def _auth(self, name: str) -> Response:
