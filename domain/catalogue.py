@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from domain.base import Contract, Count
 from domain.errors import UnknownModel
 from domain.models import Candidate, Capability, ModelSettings
+from domain.ports.secrets import SecretName
 from domain.prices import Price
 
 EMBEDDED_PROVIDER: Final = "soma"
@@ -37,18 +38,27 @@ class ProviderKind(StrEnum):
 
 
 class ProviderConfig(Contract):
-    """One endpoint. Keys are named, never written here: an environment variable or a file holds them."""
+    """One endpoint. Keys are named, never written here: an environment variable, a file or the store of secrets holds them."""
 
     kind: ProviderKind
     base_url: str | None = None
     api_key_env: str | None = None
     api_key_file: str | None = None
+    api_key_secret: SecretName | None = None
+    """Read with each call, so that a new version counts without a restart."""
     api_version: str | None = None
     region: str | None = None
     requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
     timeout_seconds: float = Field(default=60.0, gt=0, le=600)
     prices: str | None = None
     """The provider's id in the price table; its own name unless set."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> ProviderConfig:
+        """A key is named once."""
+        if sum(named is not None for named in (self.api_key_env, self.api_key_file, self.api_key_secret)) > 1:
+            raise ValueError("name one of api_key_env, api_key_file and api_key_secret")
+        return self
 
 
 class ModelConfig(Contract):

@@ -17,6 +17,7 @@
     │   └── ModelRefused 502 ── ModelKeyRefused, ModelBadRequest, ModelContentFiltered, ModelContextExceeded
     └── Unavailable 503 (retryable) ── ConstitutionUnavailable, MemoryUnavailable, DependencyUnavailable,
         StoppedByKillSwitch (not retryable), KillSwitchUnreadable
+        ├── SecretUnavailable 503 ── SecretMissing, SecretDenied, SecretStoreSealed, SecretStoreUnreachable
         └── ModelUnavailable 503 ── ModelRateLimited, ModelOverloaded, ModelTimedOut, ModelStreamBroken
 
 `type` is the last part of the problem's URI and the `type` of the Temporal failure; neither is ever renamed.
@@ -269,6 +270,36 @@ class KillSwitchUnreadable(Unavailable):
     """The process does not know just now which kill switches are engaged, so it begins nothing."""
 
     type, title = "kill-switch-unreadable", "Kill switches unreadable"
+
+
+class SecretUnavailable(Unavailable):
+    """A secret that this needs is not to be had."""
+
+    type, title = "secret-unavailable", "Secret unavailable"
+
+
+class SecretMissing(SecretUnavailable):
+    """The store has no secret of that name."""
+
+    type, title = "secret-missing", "Secret missing"
+
+
+class SecretDenied(SecretUnavailable):
+    """The store does not let this process read the secret, or does not know the process."""
+
+    type, title = "secret-denied", "Secret denied"
+
+
+class SecretStoreSealed(SecretUnavailable):
+    """The store is sealed: it holds the secret and cannot decrypt it."""
+
+    type, title = "secret-store-sealed", "Secret store sealed"
+
+
+class SecretStoreUnreachable(SecretUnavailable):
+    """The store does not answer, or answers nonsense."""
+
+    type, title = "secret-store-unreachable", "Secret store unreachable"
 
 
 class MemoryUnavailable(Unavailable):

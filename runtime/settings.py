@@ -101,6 +101,41 @@ class Settings(BaseSettings):
         default=30, ge=1, le=3600, description="How often the constitution is asked for again, in seconds."
     )
 
+    secrets_store: Literal["file", "env", "vault"] = Field(
+        default="file",
+        description="Where secrets are read by name (security.md): the encrypted file, variables `SECRET_…`, or Vault.",
+    )
+    secrets_file: Path | None = Field(
+        default=None, description="The encrypted file of `soma secret`; `keys/secrets.json` in SOMA_HOME unless set."
+    )
+    secrets_key_file: Path | None = Field(
+        default=None, description="Its key, mode 600; `keys/secrets.key` in SOMA_HOME unless set."
+    )
+    secrets_refresh_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="A secret read from Vault is asked for again after this long, in seconds."
+    )
+    secrets_stale_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="While Vault does not answer, what it last confirmed is used for this long, in seconds.",
+    )
+    vault_addr: str | None = Field(default=None, description="Address of Vault, as its own tools read it.")
+    vault_namespace: str | None = Field(default=None, description="Namespace of Vault, where it has them.")
+    vault_cacert: Path | None = Field(default=None, description="Authority that Vault's certificate is verified with.")
+    vault_auth: Literal["token", "approle", "kubernetes"] = Field(default="token", description="How we log in to Vault.")
+    vault_token: SecretStr | None = Field(default=None, description="The token of VAULT_AUTH=token.")
+    vault_role: str | None = Field(default=None, description="Role id (AppRole) or role (Kubernetes) we log in with.")
+    vault_secret_id_file: Path | None = Field(default=None, description="File with the secret id of AppRole, read at each login.")
+    vault_kubernetes_token_file: Path = Field(
+        default=Path("/var/run/secrets/kubernetes.io/serviceaccount/token"),
+        description="File with the service account's token, read at each login.",
+    )
+    vault_auth_mount: str | None = Field(
+        default=None, description="Where the auth method is mounted; `approle` or `kubernetes` unless set."
+    )
+    vault_kv_mount: str = Field(default="somagent", description="Where the key-value store (version 2) is mounted.")
+
     model_base_url: str | None = Field(
         default=None, description="An OpenAI-compatible endpoint, up to and with `/v1`; unset, `soma-extractive` answers."
     )

@@ -20,7 +20,7 @@ from adapters.postgres.connection import Pool
 from adapters.postgres.forecasts import PostgresForecasts
 from adapters.prices import GenaiPrices
 from adapters.providers.observed import ModelMetrics, ObservedProvider
-from adapters.providers.registry import open_provider, read_key
+from adapters.providers.registry import open_keyed_provider, open_provider, read_key
 from adapters.redis.breakers import RedisBreakers
 from adapters.redis.connection import RedisConnection
 from adapters.redis.provider_limits import RedisProviderLimits
@@ -40,8 +40,10 @@ from domain.models import Capability
 from domain.ports.constitution import ConstitutionSource
 from domain.ports.models import ModelProvider
 from domain.ports.moderation import Moderator
+from domain.ports.secrets import Secrets
 from domain.prices import Price
 from runtime.settings import Settings
+from workers.secrets import open_secrets
 
 ROLES: Final = ("dialogue_reasoning", "tool_call_planning", "code_generation", "summarization")
 EMBEDDINGS: Final = "embeddings"
@@ -98,7 +100,16 @@ def _with_embedded(catalogue: Catalogue) -> Catalogue:
 def open_providers(settings: Settings, catalogue: Catalogue, exits: AsyncExitStack) -> dict[str, ModelProvider]:
     """Every configured provider, closed with `exits`. Raises DependencyUnavailable for one that cannot be made."""
     providers: dict[str, ModelProvider] = {}
+    secrets: Secrets | None = None
     for name, config in catalogue.providers.items():
+        if config.api_key_secret is not None:
+            if secrets is None:
+                secrets = open_secrets(settings)
+                exits.push_async_callback(secrets.aclose)
+            keyed = open_keyed_provider(name, config, secrets)
+            exits.push_async_callback(keyed.close)
+            providers[name] = keyed
+            continue
         key = read_key(config)
         if key is None and settings.models_file is None and settings.model_api_key is not None:
             key = settings.model_api_key.get_secret_value()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from domain.catalogue import ProviderConfig, ProviderKind
 from domain.errors import DependencyUnavailable
 from domain.ports.models import ModelProvider
+from domain.ports.secrets import Secrets
 
 
 class OpenProvider(ModelProvider, Protocol):
@@ -47,6 +49,13 @@ def open_provider(name: str, config: ProviderConfig, api_key: str | None) -> Ope
         return _adapter(config.kind)(name, config, api_key)
     except ValueError as error:
         raise DependencyUnavailable(str(error)) from None
+
+
+def open_keyed_provider(name: str, config: ProviderConfig, secrets: Secrets) -> OpenProvider:
+    """The adapter for a provider whose key is in a store of secrets. Raises DependencyUnavailable as `open_provider` does."""
+    from adapters.providers.keyed import KeyedProvider
+
+    return KeyedProvider(partial(open_provider, name, config), config.api_key_secret or "", secrets)
 
 
 def _adapter(kind: ProviderKind) -> Callable[[str, ProviderConfig, str | None], OpenProvider]:

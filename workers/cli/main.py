@@ -33,6 +33,7 @@ from workers.cli import (
     relay,
     revocation,
     role,
+    secret,
     session,
     signing_key,
     stack,
@@ -78,6 +79,7 @@ _FEATURES = (
     policy,
     *(client, role, tenant),
     *(tour, token, login, user, revocation, signing_key, key, document, session, decision),
+    *(tour, token, revocation, kill_switch, drill, signing_key, secret, key, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )

@@ -1,0 +1,1 @@
+"""Stores of secrets: the environment, an encrypted file, Vault."""
