@@ -112,6 +112,37 @@ def statement(
 
 
 @_switches.command()
+def release(
+    switch_id: Annotated[str, typer.Argument(help="The switch, ksw_….")],
+    propose: Annotated[bool, typer.Option("--propose", help="Ask two people to approve it, instead.")] = False,
+    key: KeyOption = None,
+    tenant: TenantOption = TENANT,
+    json: JsonOption = False,
+) -> None:
+    """End a kill switch, once two people have approved that; with --propose, ask them to.
+
+    Example: soma kill-switch release ksw_… --propose
+
+    Exit codes: 0 released (or proposed), 1 refused, 2 called wrongly, 3 no gateway answers.
+    """
+    from workers.cli.gateway_client import at, new_key, open_gateway
+
+    with open_gateway(tenant, as_json=json) as gateway:
+        if not propose:
+            done = gateway.post(at("/v1/kill-switches", switch_id, "release"))
+            said = f"{switch_id} is released; {_what(done)} may begin again."
+        else:
+            digest = gateway.get(at("/v1/kill-switches", switch_id))["release_digest"]
+            body = {"action": "killswitch.release", "resource": switch_id, "digest": digest}
+            done = gateway.post("/v1/approvals", body, key=key or new_key())
+            said = f"{done['approval_id']}: two people now `soma login`, then `soma approval approve {done['approval_id']}`."
+    if json:
+        show_json(done)
+    else:
+        typer.echo(said)
+
+
+@_switches.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="A file with the statement.", exists=True, dir_okay=False)],
     keys: Annotated[Path | None, typer.Option("--keys", help="Trusted keys; else STATEMENT_TRUSTED_KEYS_FILE.")] = None,

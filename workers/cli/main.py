@@ -14,6 +14,7 @@ import typer
 
 from domain.errors import DomainError, InvalidRequest, Unavailable
 from workers.cli import (
+    approval,
     backup,
     bootstrap,
     budget,
@@ -74,7 +75,7 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, revocation, kill_switch, drill, signing_key, key, document, session, decision),
+    *(tour, token, revocation, kill_switch, approval, drill, signing_key, key, document, session, decision),
     *(tour, token, revocation, signing_key, key, document, session, decision),
     policy,
     *(client, role, tenant),
