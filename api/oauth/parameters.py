@@ -19,31 +19,30 @@ _NUMBER: Final = re.compile(r"[0-9]{1,16}\Z", re.ASCII)
 _UNIT: Final = re.compile(r"(?:tokens|[A-Z]{3})\Z")
 _LARGEST: Final = 2**53 - 1
 
+_TYPE: Final = f"With a token exchange: `{ACCESS}`."
+# Without patterns: with other grants these parameters are ignored, whatever they hold (RFC 6749, 3.2).
 FIELDS: Final[dict[str, Any]] = {
     "subject_token": {"type": "string", "description": "The access token to delegate from (token exchange)."},
-    "subject_token_type": {"type": "string", "enum": [ACCESS]},
+    "subject_token_type": {"type": "string", "description": _TYPE},
     "actor_token": {
         "type": "string",
         "description": "An access token of whoever is to act; the client itself acts when it is left out.",
     },
-    "actor_token_type": {"type": "string", "enum": [ACCESS]},
-    "requested_token_type": {"type": "string", "enum": [ACCESS]},
+    "actor_token_type": {"type": "string", "description": _TYPE},
+    "requested_token_type": {"type": "string", "description": _TYPE},
     "resource": {"type": "string", "description": "Where the token is to be used (RFC 8707): this gateway's own address."},
     "audience": {"type": "string", "description": "The `aud` of our access tokens, or this gateway's own address."},
     "expires_in": {
         "type": "string",
-        "pattern": "^[0-9]{1,16}$",
-        "description": "Seconds the delegated token lives at most; never longer than the token it comes from.",
+        "description": "Whole seconds the delegated token lives at most; never longer than the token it comes from.",
     },
     "budget_cap": {
         "type": "string",
-        "pattern": "^[0-9]{1,16}$",
         "description": "What model calls of the delegated token, and of those delegated from it, may use in all.",
     },
     "budget_unit": {
         "type": "string",
-        "pattern": "^(tokens|[A-Z]{3})$",
-        "description": "`tokens`, or a currency, whose millionths are counted.",
+        "description": "`tokens`, or the three letters of a currency, whose millionths are counted.",
     },
 }
 

@@ -167,6 +167,7 @@ async def activate_policy_set(
     key: IdempotencyKey,
 ) -> JSONResponse:
     """Every gate decides by it within a second, and by the constitution. An older version is activated to go back to it."""
+    await services.policies.sets.get(actor.tenant_id, policy_set_id)
 
     async def work(claim: Claim) -> Answer:
         return await _switched(services, actor, claim, policy_set_id, active=True, expected=body.expected_version)
@@ -188,6 +189,7 @@ async def deactivate_policy_set(
     key: IdempotencyKey,
 ) -> JSONResponse:
     """The constitution decides alone within a second. Of one that is not in force nothing changes."""
+    await services.policies.sets.get(actor.tenant_id, policy_set_id)
 
     async def work(claim: Claim) -> Answer:
         return await _switched(services, actor, claim, policy_set_id, active=False)
@@ -198,8 +200,6 @@ async def deactivate_policy_set(
 async def _switched(
     services: Services, actor: Actor, claim: Claim, policy_set_id: str, *, active: bool, expected: int = 0
 ) -> Answer:
-    # Also what is no id at all is told apart here, before it could enter a workflow.
-    await services.policies.sets.get(actor.tenant_id, policy_set_id)
     change = PolicySetActivationInput(
         change_id=claim.resource, actor=actor, policy_set_id=policy_set_id, active=active, expected_version=expected
     )

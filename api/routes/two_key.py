@@ -120,8 +120,8 @@ async def approve(
 ) -> JSONResponse:
     """Approves as one of the two, for a person who logged in with several factors and acts themself. The proposer may be one.
     The same person a second time is 409."""
-    check_approver(actor)
     await services.people.two_key.get(actor.tenant_id, approval_id)
+    check_approver(actor)
 
     async def work(claim: Claim) -> Answer:
         approval = TwoKeyApprovalInput(approval_id=approval_id, actor=actor, digest=body.digest)

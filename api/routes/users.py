@@ -146,6 +146,7 @@ async def change_user(
 ) -> JSONResponse:
     """Changes what is named, of the version that `If-Match` names. With fewer roles, or locked, a user's tokens end within a
     second."""
+    await services.people.users.get(actor.tenant_id, user_id)
 
     async def work(claim: Claim) -> Answer:
         found = await _found(services, actor, user_id)

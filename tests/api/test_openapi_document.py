@@ -24,6 +24,7 @@ REPEATABLE = {
     "/v1/sessions/{session_id}/cancel",
     "/v1/sessions/{session_id}/close",
     "/v1/api-keys/{key_id}/revoke",
+    "/v1/kill-switches/{switch_id}/release",
     "/v1/decisions/{decision_id}/approve",
     "/v1/decisions/{decision_id}/refuse",
     "/v1/policy/evaluate",
