@@ -54,7 +54,7 @@ Value = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:@/-]
 class KillSwitchBody(Contract):
     """What to stop. `value` names the region, user, capsule, provider, tool or feature; it is left out for `all` and `tenant`."""
 
-    scope: KillSwitchScope
+    scope: KillSwitchScope = Field(examples=["provider"])
     value: Value | None = Field(default=None, examples=["openai"])
     tenant_id: TenantId | None = Field(
         default=None,

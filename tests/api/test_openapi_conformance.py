@@ -62,6 +62,18 @@ async def decision_to_make(caller: Caller) -> str:
     return answer.json()["decision"]["decision_id"]
 
 
+async def stated_switch(caller: Caller) -> str:
+    """The id of a kill switch that has its statement; it stops a tool that nobody has."""
+    body = {"scope": "tool", "value": "nobody-has-it", "reason": "conformance"}
+    made = (await caller.post("/v1/kill-switches", body)).json()["switch_id"]
+
+    async def stated() -> bool:
+        return (await caller.get(f"/v1/kill-switches/{made}")).json()["stated_at"] is not None
+
+    await until(stated, 60)
+    return made
+
+
 async def request_to_resume(caller: Caller) -> str:
     """The id of a model request that waits for room in a project's budget."""
     budget = {"scope": "project", "scope_id": "full", "unit": "tokens", "cap": 1}
@@ -142,6 +154,7 @@ async def test_the_gateway_answers_as_its_document_says(
     (tmp_path / "openapi.json").write_text(json.dumps(with_bearer_tokens(document)))
     ids = {name: await decision_to_make(caller) for name in ("to_approve", "to_refuse")}
     ids["to_resume"] = await request_to_resume(caller)
+    ids["kill_switches"] = await stated_switch(caller)
     await model_to_review(product, caller)
     before = answers(product)
 
