@@ -25,6 +25,9 @@ from domain.scoring import score
 IN_THREAD_BYTES: Final = 8_192
 """A longer text is reviewed in a thread: at about 0.2 µs a byte the event loop would wait for milliseconds."""
 
+LEASE_PATIENCE_SECONDS: Final = 1.0
+"""How long a lease that has just run out is waited for: half of what the gate has."""
+
 _VERDICTS: Final = {
     Severity.LOW: Verdict.WARN,
     Severity.MEDIUM: Verdict.ESCALATE,
@@ -119,6 +122,7 @@ class KillSwitchChecker:
         """Deny or allow. Raises KillSwitchUnreadable without a live lease."""
         request = case.request
         act = act_of(request.actor, request.workflow_id.partition("/")[0], request.region)
+        await self._lease.ready(LEASE_PATIENCE_SECONDS)
         try:
             answer: object = self._lease.check(act)
         except StoppedByKillSwitch as stopped:

@@ -34,7 +34,7 @@ CAPABILITY_SCOPES = (Scope.SESSION_READ, Scope.SESSION_SEND, Scope.SESSION_CANCE
 
 async def start(services: Services, actor: Actor, key: str, body: StartBody, claim: Claim, wait: int) -> Answer:
     """Starts the session of this claim, or finds it. Raises Denied, ConstitutionUnavailable, Unprocessable."""
-    require_running(services, actor, Feature.SESSION)
+    await require_running(services, actor, Feature.SESSION)
     await services.constitution.current()
     session = await _input(services, actor, key, body, claim)
     run = workflow_id(Feature.SESSION, actor.tenant_id, session.session_id)

@@ -123,7 +123,7 @@ async def run_request(
     Raises UnknownModel, UnsupportedByModel, ConstitutionUnavailable, DependencyUnavailable. What became of it is the view's
     `status`; `raise_failed` makes an error of a bad end.
     """
-    require_running(services, actor, Feature.SLM)
+    await require_running(services, actor, Feature.SLM)
     await services.constitution.current()
     pinned = candidate_of(model)
     fitting(services, actor, asked, role, pinned)

@@ -12,12 +12,18 @@ class NothingStopped:
     def check(self, act: Act) -> None:
         assert act.tenant_id
 
+    async def ready(self, seconds: float) -> None:
+        assert seconds > 0
+
 
 class StoppedAfter:
     """A switch is engaged once it was looked at so many times."""
 
     def __init__(self, looks: int) -> None:
         self.left = looks
+
+    async def ready(self, seconds: float) -> None:
+        assert seconds > 0
 
     def check(self, act: Act) -> None:
         if self.left == 0:

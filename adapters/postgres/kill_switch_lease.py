@@ -81,6 +81,15 @@ class PostgresLease:
                 scope=switch.scope.value,
             )
 
+    async def ready(self, seconds: float) -> None:
+        """Returns once the lease is live, or after that time."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not self._live() and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            self._answered.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._answered.wait()
+
     def _live(self) -> bool:
         return self._clock() < self._known.until
 

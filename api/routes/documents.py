@@ -70,7 +70,7 @@ async def add_document(
     """Stores the bytes, reads their text and records the document."""
 
     async def work(claim: Claim) -> Answer:
-        require_running(services, actor, Feature.DOCUMENT)
+        await require_running(services, actor, Feature.DOCUMENT)
         data = body.content.encode()
         if len(data) > MAX_DOCUMENT_BYTES:
             raise TooLarge(f"A document has at most {MAX_DOCUMENT_BYTES} bytes; split it.", limit_bytes=MAX_DOCUMENT_BYTES)

@@ -185,7 +185,7 @@ async def _send(
     services: Services, actor: Actor, session_id: str, key: str, body: MessageBody, claim: Claim, wait: int
 ) -> Answer:
     # Otherwise the turn would be taken and denied, and the same key could never get another answer.
-    require_running(services, actor, Feature.SESSION)
+    await require_running(services, actor, Feature.SESSION)
     await services.constitution.current()
     message = await services.blobs.put(actor.tenant_id, body.content.encode())
     sent = SendRequest(turn_id=format_id(Prefix.TURN, claim.resource), request_key=key, actor=actor, message=message)

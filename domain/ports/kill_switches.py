@@ -28,6 +28,10 @@ class Lease(Protocol):
         """Returns when the act may begin now. Raises StoppedByKillSwitch, and KillSwitchUnreadable without a live lease."""
         ...
 
+    async def ready(self, seconds: float) -> None:
+        """Returns once there is a live lease, or after that time: an answer may be late by a moment."""
+        ...
+
 
 class KillSwitchStore(Protocol):
     """Rows of switches, each change with its event. Every method raises DependencyUnavailable."""

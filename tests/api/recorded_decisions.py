@@ -44,6 +44,7 @@ def gate_of(product: Live) -> Gate:
         constitutions=product.services.constitution,
         policy_sets=CurrentPolicySets(product.pool, engine),
         standing=PostgresStanding(product.pool),
+        kill_switches=product.services.lease,
         moderator=Re2Moderator(),
         policy=engine,
         blobs=product.services.blobs,

@@ -289,6 +289,6 @@ async def test_it_takes_its_scope_also_by_pattern(product: Live, platform: Calle
     answer = await platform.http.post("/v1/tenants", json={"tenant_id": new_id(), "name": "n"}, headers=sent)
     assert_problem(answer, 403, "forbidden")
     assert (await platform.get(f"/v1/tenants/{other}")).json()["deleted_at"] is None
-    for bad in ("%00", "A", "x" * 49):
+    for bad in ("A", "x" * 49):
         assert_problem(await platform.get(f"/v1/tenants/{bad}"), 400, "invalid-request")
         assert_problem(await platform.get(f"/v1/tenants?after={bad}"), 400, "invalid-request")

@@ -96,4 +96,8 @@ async def test_metadata_names_the_endpoint_and_the_grants(caller: Caller) -> Non
     server = (await caller.http.get("/.well-known/oauth-authorization-server")).json()
     assert server["revocation_endpoint"] == f"{PUBLIC_URL}{REVOCATION}"
     assert server["revocation_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
-    assert server["grant_types_supported"] == ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"]
+    assert server["grant_types_supported"] == [
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:token-exchange",
+        "authorization_code",
+    ]

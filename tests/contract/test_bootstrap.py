@@ -74,7 +74,7 @@ def platform(postgres: EmbeddedStack) -> Platform:
 
     async def empty(pool: Pool) -> None:
         async with pool.acquire() as connection:
-            await connection.execute("TRUNCATE tenants, clients, constitutions")
+            await connection.execute("TRUNCATE tenants, clients, constitutions, users CASCADE")
 
     found.run(SecretStr(postgres.environment["DATABASE_MIGRATION_URL"]), empty)
     for file in postgres.keys.directory.glob("*-client.json"):

@@ -80,6 +80,9 @@ class _Port:
     def __init__(self, method: str, behaviour: Callable[..., Any]) -> None:
         setattr(self, method, behaviour)
 
+    async def ready(self, seconds: float) -> None:
+        """Of a lease, which then is asked."""
+
 
 class _BlobsThatCannotWrite(HeldBlobs):
     async def put(self, tenant_id: str, data: bytes, media_type: str = "text/plain") -> BlobRef:
