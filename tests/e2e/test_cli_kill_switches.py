@@ -29,13 +29,13 @@ def test_a_tool_is_stopped_shown_and_proven(serving: Soma, tmp_path: Path) -> No
 
 
 def test_the_drill_stops_a_tenant_and_proves_it(serving: Soma) -> None:
-    serving.ok("bootstrap", "--tenant", "drill")
-    told = json.loads(serving.ok("drill", "kill-switch", "--tenant", "drill", "--runs", "3", "--yes", "--json"))
+    serving.ok("bootstrap", "--tenant", "rehearsal")
+    told = json.loads(serving.ok("drill", "kill-switch", "--tenant", "rehearsal", "--runs", "3", "--yes", "--json"))
     assert told["new_work_refused"] is True
     assert told["signature"] == "holds"
     assert told["runs_found"] == 3
     assert told["silence_ms"] <= 1000
-    again = serving("drill", "kill-switch", "--tenant", "drill", "--yes")
+    again = serving("drill", "kill-switch", "--tenant", "rehearsal", "--yes")
     assert again.returncode != 0
     assert "is engaged" in again.stderr
 
