@@ -27,7 +27,7 @@ from domain.names import SYSTEM_TENANT
 from workers.embedded.stack import EmbeddedStack
 
 HERE = Path(__file__).parent
-SECONDS = 240
+SECONDS = 480
 MODELS = r"^/v1/(slm|chat|responses|embeddings|models|budgets|ledger|usage|api-keys)"
 PARTS = {"model calls and budgets": ("--include-path-regex", MODELS), "everything else": ("--exclude-path-regex", MODELS)}
 """Two runs, which may go on beside each other."""
