@@ -75,12 +75,8 @@ def start(context: typer.Context) -> None:
 
 _FEATURES = (
     *(stack, status, logs, doctor, migrate, bootstrap, backup),
-    *(tour, token, revocation, kill_switch, approval, drill, signing_key, key, document, session, decision),
-    *(tour, token, revocation, signing_key, key, document, session, decision),
-    policy,
-    *(client, role, tenant),
-    *(tour, token, login, user, revocation, signing_key, key, document, session, decision),
-    *(tour, token, revocation, kill_switch, drill, signing_key, secret, key, document, session, decision),
+    *(tour, token, login, revocation, signing_key, secret, key, client, role, tenant, user),
+    *(kill_switch, approval, drill, policy, document, session, decision),
     *(budget, usage, ledger),
     *(gateway, worker, relay),
 )
