@@ -17,6 +17,7 @@ from domain.names import Queue
 from workers.embedded.stack import EmbeddedStack
 from workers.worker import activities_of
 
+ROOT = Path(__file__).parents[2]
 HISTORIES = Path(__file__).parent / "histories"
 BROKEN = "must_fail"
 CONTINUED = "continued"
@@ -53,8 +54,9 @@ async def write(product: Live, name: str, workflow_id: str) -> None:
     started = latest.events[0].workflow_execution_started_event_attributes
     run = product.temporal.get_workflow_handle(workflow_id, run_id=started.first_execution_run_id)
     history = await run.fetch_history()
-    # Worker identities and sticky queues hold this machine's name.
-    path.write_text(history.to_json().replace(socket.gethostname(), "recorder") + "\n")
+    # Worker identities and sticky queues hold this machine's name, stack traces its paths.
+    recorded = history.to_json().replace(socket.gethostname(), "recorder")
+    path.write_text(recorded.replace(str(ROOT), "/soma").replace(sys.base_prefix, "/usr") + "\n")
     sys.stdout.write(f"wrote {path.name}: {len(history.events)} events\n")
 
 
