@@ -205,6 +205,7 @@ def test_mounted_files_and_key_files_are_named_as_they_are() -> None:
         "signing_keys": "signing.jwks",
         "codec_keys": "codec.json",
         "login_keys": "login.json",
+        "statement_keys": "statement.json",
         "constitution_trusted_keys": "constitution-trusted.json",
     }
     for service in OURS.values():
