@@ -15,13 +15,13 @@ from api.oauth import subjects
 from api.oauth.models import ACCESS, DelegatedToken, Refused
 from api.oauth.parameters import Exchange
 from api.services import Services
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain import delegation
 from domain.actors import Actor
 from domain.budgets import Budget, BudgetKey, SetBudget
 from domain.errors import InsufficientScope, InvalidRequest
 from domain.ids import Prefix, format_id
-from domain.names import BudgetScope, Feature, WorkflowName, workflow_id
+from domain.names import BudgetScope, Feature, WorkflowName
 from domain.ports.identity import ClientRecord
 from runtime.ids import new_uuid
 
@@ -87,10 +87,13 @@ def _signed(services: Services, delegated: Actor) -> str:
 
 async def _set_budget(services: Services, delegated: Actor, unit: str, cap: int) -> None:
     change = new_uuid()
-    await run_to_end(
-        services.temporal,
-        name=WorkflowName.BUDGET_SET,
-        arg=SetBudget(
+    await short_run(
+        services,
+        delegated,
+        WorkflowName.BUDGET_SET,
+        Feature.BUDGET,
+        change.hex,
+        SetBudget(
             change_id=change,
             budget_id=format_id(Prefix.BUDGET, change),
             actor=delegated,
@@ -98,9 +101,5 @@ async def _set_budget(services: Services, delegated: Actor, unit: str, cap: int)
             unit=unit,
             cap=cap,
         ),
-        workflow_id=workflow_id(Feature.BUDGET, delegated.tenant_id, change.hex),
-        feature=Feature.BUDGET,
-        tenant_id=delegated.tenant_id,
-        region=services.settings.region,
-        result=Budget,
+        Budget,
     )

@@ -10,12 +10,12 @@ import structlog
 from api.oauth import subjects
 from api.oauth.models import Refused
 from api.services import Services
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain import api_keys, delegation
 from domain.actors import Actor
 from domain.api_keys import ApiKeyRevocationInput
 from domain.ids import Prefix
-from domain.names import Feature, WorkflowName, workflow_id
+from domain.names import Feature, WorkflowName
 from domain.ports.identity import ClientRecord
 from domain.revocations import RevocationInput, RevocationKind
 from runtime.ids import new_id
@@ -50,8 +50,7 @@ async def _revoke_token(services: Services, author: Actor, token: str) -> None:
         raise _of_another("token")
     revocation = RevocationInput(revocation_id=new_id(Prefix.REVOCATION), actor=author, kind=RevocationKind.JTI, value=actor.jti)
     # One run for each token: said again, it finds that it was done.
-    run = workflow_id(Feature.REVOCATION, actor.tenant_id, actor.jti)
-    await _run(services, author, WorkflowName.REVOCATION_CREATE, Feature.REVOCATION, run, revocation)
+    await short_run(services, author, WorkflowName.REVOCATION_CREATE, Feature.REVOCATION, actor.jti, revocation, type(None))
     log.info("token.revoked", client=author.client_id, tenant=author.tenant_id, jti=actor.jti)
 
 
@@ -62,23 +61,11 @@ async def _revoke_key(services: Services, author: Actor, key: str) -> None:
         return
     if found.client_id != author.client_id:
         raise _of_another("API key")
-    run = workflow_id(Feature.API_KEY_REVOCATION, author.tenant_id, found.key_id)
     revocation = ApiKeyRevocationInput(key_id=found.key_id, actor=author)
-    await _run(services, author, WorkflowName.API_KEY_REVOKE, Feature.API_KEY_REVOCATION, run, revocation)
-    log.info("key.revoked", client=author.client_id, tenant=author.tenant_id, key=found.key_id)
-
-
-async def _run(services: Services, author: Actor, name: WorkflowName, feature: Feature, run: str, arg: Any) -> None:
-    await run_to_end(
-        services.temporal,
-        name=name,
-        arg=arg,
-        workflow_id=run,
-        feature=feature,
-        tenant_id=author.tenant_id,
-        region=services.settings.region,
-        result=type(None),
+    await short_run(
+        services, author, WorkflowName.API_KEY_REVOKE, Feature.API_KEY_REVOCATION, found.key_id, revocation, type(None)
     )
+    log.info("key.revoked", client=author.client_id, tenant=author.tenant_id, key=found.key_id)
 
 
 def _of_another(what: str) -> Refused:

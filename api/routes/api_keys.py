@@ -17,7 +17,7 @@ from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain import api_keys, delegation
 from domain.actors import Actor
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput, ApiKeyView, Lifetime
@@ -25,7 +25,7 @@ from domain.base import Contract
 from domain.errors import Forbidden
 from domain.grants import check_grant
 from domain.ids import Prefix, format_id
-from domain.names import Feature, Scope, WorkflowName, workflow_id
+from domain.names import Feature, Scope, WorkflowName
 from domain.ports.idempotency import Claim
 
 router = edge_router("identity")
@@ -119,15 +119,14 @@ async def revoke_api_key(
     """Ends a key for good: within a second it opens nothing, and what runs in its name is refused its next step. Saying it
     again is harmless."""
     await services.api_keys.get(actor.tenant_id, key_id)
-    await run_to_end(
-        services.temporal,
-        name=WorkflowName.API_KEY_REVOKE,
-        arg=ApiKeyRevocationInput(key_id=key_id, actor=actor),
-        workflow_id=workflow_id(Feature.API_KEY_REVOCATION, actor.tenant_id, key_id),
-        feature=Feature.API_KEY_REVOCATION,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=type(None),
+    await short_run(
+        services,
+        actor,
+        WorkflowName.API_KEY_REVOKE,
+        Feature.API_KEY_REVOCATION,
+        key_id,
+        ApiKeyRevocationInput(key_id=key_id, actor=actor),
+        type(None),
     )
     return await services.api_keys.get(actor.tenant_id, key_id)
 
@@ -145,10 +144,13 @@ async def _make(services: Services, actor: Actor, body: ApiKeyBody, key_id: str)
     """The key that was recorded, and how it reads. Without the key when an earlier attempt recorded its own, which nobody saw."""
     key = api_keys.written(secrets.token_urlsafe(api_keys.RANDOM_BYTES))
     name = await services.blobs.put(actor.tenant_id, body.name.encode())
-    outcome = await run_to_end(
-        services.temporal,
-        name=WorkflowName.API_KEY_CREATE,
-        arg=ApiKeyInput(
+    outcome = await short_run(
+        services,
+        actor,
+        WorkflowName.API_KEY_CREATE,
+        Feature.API_KEY,
+        key_id,
+        ApiKeyInput(
             key_id=key_id,
             actor=actor,
             name=name,
@@ -157,11 +159,7 @@ async def _make(services: Services, actor: Actor, body: ApiKeyBody, key_id: str)
             scopes=tuple(dict.fromkeys(body.scopes)),
             lifetime_seconds=body.expires_in_seconds,
         ),
-        workflow_id=workflow_id(Feature.API_KEY, actor.tenant_id, key_id),
-        feature=Feature.API_KEY,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=ApiKeyOutcome,
+        ApiKeyOutcome,
     )
     ours = outcome.key_sha256 == api_keys.digest(key)
     return [key] if ours else [], await services.api_keys.get(actor.tenant_id, key_id)

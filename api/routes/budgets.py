@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Final, Self
 
 from fastapi import Query, Request
 from fastapi.responses import JSONResponse
@@ -15,20 +15,19 @@ from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import MIB, body_limit, edge_router
 from api.services import Services
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain import delegation
 from domain.actors import Actor
 from domain.base import Contract, Count, UtcTime
 from domain.budgets import Budget, BudgetKey, BudgetScope, ModelBlock, ReviewModel, SetBudget, Unit
 from domain.errors import Forbidden, InvalidRequest
 from domain.ids import Prefix, format_id
-from domain.names import TOKENS, Feature, Scope, WorkflowName, workflow_id
+from domain.names import TOKENS, Feature, Scope, WorkflowName
 from domain.ports.idempotency import Claim
 from domain.reconciling import MAX_LINES, ReconcileCall, Reconciled, UsageReport, VendorUsage
 
 router = edge_router("budgets")
 
-Result = TypeVar("Result")
 ScopeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,80}$", examples=["ses_0192f0c0d5a07c3e8f6f0e1b2c3d4e5f"])]
 Cap = Annotated[
     Count, Strict(), Field(description="In `unit`. What is settled and reserved never exceeds it.", examples=[1_000_000])
@@ -183,7 +182,7 @@ async def review_block(
 
     async def work(claim: Claim) -> Answer:
         review = ReviewModel(actor=actor, provider=body.provider, model=body.model)
-        await _run(services, actor, WorkflowName.MODEL_REVIEW, Feature.MODEL_REVIEW, claim, review, type(None))
+        await short_run(services, actor, WorkflowName.MODEL_REVIEW, Feature.MODEL_REVIEW, claim.resource.hex, review, type(None))
         left = BlockList(blocks=await services.budgets.blocks(actor.tenant_id, reviewed=False))
         return Answer(200, left.model_dump(mode="json"))
 
@@ -212,7 +211,9 @@ async def reconcile(
         call = ReconcileCall(
             actor=actor, provider=body.provider, report=blob, since=body.since, until=body.until, dry_run=body.dry_run
         )
-        done = await _run(services, actor, WorkflowName.LEDGER_RECONCILE, Feature.LEDGER_RECONCILE, claim, call, Reconciled)
+        done = await short_run(
+            services, actor, WorkflowName.LEDGER_RECONCILE, Feature.LEDGER_RECONCILE, claim.resource.hex, call, Reconciled
+        )
         return Answer(200, done.model_dump(mode="json"))
 
     return await idempotent(request, services, actor, key, body, work)
@@ -222,25 +223,9 @@ async def _set(services: Services, actor: Actor, claim: Claim, key: BudgetKey, u
     if key in delegation.budget_keys(actor):
         raise Forbidden("A delegated token does not change the budget that it spends from; use a token of whoever delegated it.")
     change = SetBudget(change_id=claim.resource, budget_id=budget_id, actor=actor, key=key, unit=unit, cap=cap)
-    budget = await _run(services, actor, WorkflowName.BUDGET_SET, Feature.BUDGET, claim, change, Budget)
+    budget = await short_run(services, actor, WorkflowName.BUDGET_SET, Feature.BUDGET, claim.resource.hex, change, Budget)
     made = budget.budget_id == format_id(Prefix.BUDGET, claim.resource)
     return Answer(201 if made else 200, budget.model_dump(mode="json"), {"Location": f"/v1/budgets/{budget.budget_id}"})
-
-
-async def _run(
-    services: Services, actor: Actor, name: WorkflowName, feature: Feature, claim: Claim, arg: Any, result: type[Result]
-) -> Result:
-    """A run of its own for each request; sent again, the request finds it."""
-    return await run_to_end(
-        services.temporal,
-        name=name,
-        arg=arg,
-        workflow_id=workflow_id(feature, actor.tenant_id, claim.resource.hex),
-        feature=feature,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=result,
-    )
 
 
 def _scope_id(body: BudgetBody, actor: Actor) -> str:

@@ -15,13 +15,13 @@ from api.kill_switches import require_running
 from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import MIB, body_limit, edge_router
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain.actors import Actor
 from domain.base import Contract
 from domain.documents import MAX_DOCUMENT_BYTES, DocumentDeletion, DocumentInput, DocumentView
 from domain.errors import TooLarge
 from domain.ids import Prefix, format_id
-from domain.names import Feature, Scope, WorkflowName, workflow_id
+from domain.names import Feature, Scope, WorkflowName
 from domain.ports.idempotency import Claim
 
 router = edge_router("documents")
@@ -78,15 +78,14 @@ async def add_document(
         document_id = format_id(Prefix.DOCUMENT, claim.resource)
         region = services.settings.region
         name = await services.blobs.put(actor.tenant_id, body.name.encode())
-        await run_to_end(
-            services.temporal,
-            name=WorkflowName.DOCUMENT_ADD,
-            arg=DocumentInput(document_id=document_id, actor=actor, name=name, original=original, region=region),
-            workflow_id=workflow_id(Feature.DOCUMENT, actor.tenant_id, document_id),
-            feature=Feature.DOCUMENT,
-            tenant_id=actor.tenant_id,
-            region=region,
-            result=type(None),
+        await short_run(
+            services,
+            actor,
+            WorkflowName.DOCUMENT_ADD,
+            Feature.DOCUMENT,
+            document_id,
+            DocumentInput(document_id=document_id, actor=actor, name=name, original=original, region=region),
+            type(None),
         )
         view = await services.documents.get(actor.tenant_id, document_id)
         return Answer(201, view.model_dump(mode="json"), {"Location": f"/v1/documents/{document_id}"})
@@ -124,13 +123,12 @@ async def delete_document(
 ) -> None:
     """Deletes the document and its bytes. Sessions that named it answer without it from then on."""
     await services.documents.get(actor.tenant_id, document_id)
-    await run_to_end(
-        services.temporal,
-        name=WorkflowName.DOCUMENT_DELETE,
-        arg=DocumentDeletion(document_id=document_id, actor=actor),
-        workflow_id=workflow_id(Feature.DOCUMENT_DELETION, actor.tenant_id, document_id),
-        feature=Feature.DOCUMENT_DELETION,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=type(None),
+    await short_run(
+        services,
+        actor,
+        WorkflowName.DOCUMENT_DELETE,
+        Feature.DOCUMENT_DELETION,
+        document_id,
+        DocumentDeletion(document_id=document_id, actor=actor),
+        type(None),
     )

@@ -17,11 +17,11 @@ from api.policy_texts import PolicyText, require_usable
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain.actors import Actor
 from domain.base import Contract, Count, Sha256
 from domain.ids import Prefix, format_id
-from domain.names import Feature, Scope, WorkflowName, workflow_id
+from domain.names import Feature, Scope, WorkflowName
 from domain.policy_sets import PolicyFault, PolicySetActivationInput, PolicySetInput, PolicySetSummary, PolicySetView
 from domain.policy_templates import TemplateUse, TemplateView, render, views
 from domain.ports.idempotency import Claim
@@ -115,15 +115,14 @@ async def make_policy_set(
         policy_set_id = format_id(Prefix.POLICY_SET, claim.resource)
         name = await services.blobs.put(actor.tenant_id, body.name.encode())
         policies = await services.blobs.put(actor.tenant_id, text.encode())
-        await run_to_end(
-            services.temporal,
-            name=WorkflowName.POLICY_SET_CREATE,
-            arg=PolicySetInput(policy_set_id=policy_set_id, actor=actor, name=name, policies=policies),
-            workflow_id=workflow_id(Feature.POLICY_SET, actor.tenant_id, policy_set_id),
-            feature=Feature.POLICY_SET,
-            tenant_id=actor.tenant_id,
-            region=services.settings.region,
-            result=type(None),
+        await short_run(
+            services,
+            actor,
+            WorkflowName.POLICY_SET_CREATE,
+            Feature.POLICY_SET,
+            policy_set_id,
+            PolicySetInput(policy_set_id=policy_set_id, actor=actor, name=name, policies=policies),
+            type(None),
         )
         view = await services.policies.sets.get(actor.tenant_id, policy_set_id)
         return Answer(201, view.model_dump(mode="json"), {"Location": f"/v1/policy-sets/{policy_set_id}"})
@@ -203,15 +202,8 @@ async def _switched(
     change = PolicySetActivationInput(
         change_id=claim.resource, actor=actor, policy_set_id=policy_set_id, active=active, expected_version=expected
     )
-    await run_to_end(
-        services.temporal,
-        name=WorkflowName.POLICY_SET_ACTIVATE,
-        arg=change,
-        workflow_id=workflow_id(Feature.POLICY_SET_ACTIVATION, actor.tenant_id, claim.resource.hex),
-        feature=Feature.POLICY_SET_ACTIVATION,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=type(None),
+    await short_run(
+        services, actor, WorkflowName.POLICY_SET_ACTIVATE, Feature.POLICY_SET_ACTIVATION, claim.resource.hex, change, type(None)
     )
     view = await services.policies.sets.get(actor.tenant_id, policy_set_id)
     return Answer(200, view.model_dump(mode="json"))

@@ -14,11 +14,11 @@ from api.idempotency import Answer, IdempotencyKey, idempotent
 from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import edge_router
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain.actors import Actor
 from domain.base import Contract
 from domain.ids import Prefix, format_id
-from domain.names import Feature, Scope, WorkflowName, workflow_id
+from domain.names import Feature, Scope, WorkflowName
 from domain.ports.idempotency import Claim
 from domain.revocations import RevocationInput, RevocationKind, RevocationView
 
@@ -68,15 +68,14 @@ async def revoke_tokens(
     async def work(claim: Claim) -> Answer:
         revocation_id = format_id(Prefix.REVOCATION, claim.resource)
         reason = await services.blobs.put(actor.tenant_id, body.reason.encode()) if body.reason else None
-        await run_to_end(
-            services.temporal,
-            name=WorkflowName.REVOCATION_CREATE,
-            arg=RevocationInput(revocation_id=revocation_id, actor=actor, kind=body.kind, value=body.value, reason=reason),
-            workflow_id=workflow_id(Feature.REVOCATION, actor.tenant_id, revocation_id),
-            feature=Feature.REVOCATION,
-            tenant_id=actor.tenant_id,
-            region=services.settings.region,
-            result=type(None),
+        await short_run(
+            services,
+            actor,
+            WorkflowName.REVOCATION_CREATE,
+            Feature.REVOCATION,
+            revocation_id,
+            RevocationInput(revocation_id=revocation_id, actor=actor, kind=body.kind, value=body.value, reason=reason),
+            type(None),
         )
         view = await services.revocations.get(actor.tenant_id, revocation_id)
         return Answer(201, view.model_dump(mode="json"), {"Location": f"/v1/revocations/{revocation_id}"})

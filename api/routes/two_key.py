@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Query, Request
 from fastapi.responses import JSONResponse
@@ -14,11 +14,11 @@ from api.paging import Cursor, Limit
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
-from api.workflow_calls import run_to_end
+from api.short_runs import short_run
 from domain.actors import Actor
 from domain.base import Contract, Sha256
 from domain.ids import Prefix, format_id
-from domain.names import Feature, Scope, TwoKeyAction, WorkflowName, workflow_id
+from domain.names import Feature, Scope, TwoKeyAction, WorkflowName
 from domain.ports.idempotency import Claim
 from domain.two_key import (
     Lifetime,
@@ -81,7 +81,7 @@ async def propose(
             digest=body.digest,
             lifetime_seconds=body.expires_in_seconds,
         )
-        await _run(services, actor, WorkflowName.TWO_KEY_PROPOSE, Feature.TWO_KEY, approval_id, proposal)
+        await short_run(services, actor, WorkflowName.TWO_KEY_PROPOSE, Feature.TWO_KEY, approval_id, proposal, type(None))
         return await _answer(services, actor, approval_id, 201)
 
     return await idempotent(request, services, actor, key, body, work)
@@ -126,7 +126,7 @@ async def approve(
     async def work(claim: Claim) -> Answer:
         approval = TwoKeyApprovalInput(approval_id=approval_id, actor=actor, digest=body.digest)
         names = (WorkflowName.TWO_KEY_APPROVE, Feature.TWO_KEY_APPROVAL)
-        await _run(services, actor, *names, claim.resource.hex, approval)
+        await short_run(services, actor, *names, claim.resource.hex, approval, type(None))
         return await _answer(services, actor, approval_id, 200)
 
     return await idempotent(request, services, actor, key, body, work)
@@ -148,7 +148,7 @@ async def withdraw(
     async def work(claim: Claim) -> Answer:
         withdrawal = TwoKeyWithdrawalInput(approval_id=approval_id, actor=actor)
         names = (WorkflowName.TWO_KEY_WITHDRAW, Feature.TWO_KEY_WITHDRAWAL)
-        await _run(services, actor, *names, claim.resource.hex, withdrawal)
+        await short_run(services, actor, *names, claim.resource.hex, withdrawal, type(None))
         return await _answer(services, actor, approval_id, 200)
 
     return await idempotent(request, services, actor, key, None, work)
@@ -157,16 +157,3 @@ async def withdraw(
 async def _answer(services: Services, actor: Actor, approval_id: str, status: int) -> Answer:
     view = await services.people.two_key.get(actor.tenant_id, approval_id)
     return Answer(status, view.model_dump(mode="json"), {"Location": f"/v1/approvals/{approval_id}"} if status == 201 else {})
-
-
-async def _run(services: Services, actor: Actor, name: WorkflowName, feature: Feature, run: str, arg: Any) -> None:
-    await run_to_end(
-        services.temporal,
-        name=name,
-        arg=arg,
-        workflow_id=workflow_id(feature, actor.tenant_id, run),
-        feature=feature,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=type(None),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -16,13 +16,13 @@ from api.preconditions import IfMatch, OptionalIfMatch, check_match, etag
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
+from api.short_runs import short_run
 from api.user_models import InvitationBody, InvitedUserView, UserBody, UserName, UserPage, UserPatch, shown
-from api.workflow_calls import run_to_end
 from domain.actors import Actor
 from domain.blobs import BlobRef
 from domain.errors import NotFound
 from domain.ids import Prefix, format_id
-from domain.names import Feature, Scope, WorkflowName, workflow_id
+from domain.names import Feature, Scope, WorkflowName
 from domain.ports.idempotency import Claim
 from domain.roles import RoleName
 from domain.users import (
@@ -40,7 +40,6 @@ from domain.users import (
 
 router = edge_router("identity")
 
-Result = TypeVar("Result")
 _JSON: Final = "application/json"
 _SHOWN_ONCE: Final = "Give the invitation to the user: it is shown this once and stored nowhere."
 _SHOWN_BEFORE: Final = "The invitation was shown with the first answer and is stored nowhere; if it was lost, make another."
@@ -77,7 +76,7 @@ async def make_user(
             lifetime_seconds=body.invitation_seconds,
         )
         names = (WorkflowName.USER_CREATE, Feature.USER)
-        outcome = await _run(services, actor, *names, user_id, user, UserInvitationOutcome)
+        outcome = await short_run(services, actor, *names, user_id, user, UserInvitationOutcome)
         return user_id, outcome.invitation_sha256
 
     return await _inviting(request, services, actor, key, body, 201, make)
@@ -105,7 +104,7 @@ async def invite_user(
             lifetime_seconds=body.invitation_seconds,
         )
         names = (WorkflowName.USER_INVITE, Feature.USER_INVITATION)
-        outcome = await _run(services, actor, *names, claim.resource.hex, invitation, UserInvitationOutcome)
+        outcome = await short_run(services, actor, *names, claim.resource.hex, invitation, UserInvitationOutcome)
         return user_id, outcome.invitation_sha256
 
     return await _inviting(request, services, actor, key, body, 200, make)
@@ -162,7 +161,7 @@ async def change_user(
             locked=body.locked,
         )
         names = (WorkflowName.USER_CHANGE, Feature.USER_CHANGE)
-        await _run(services, actor, *names, claim.resource.hex, change, type(None))
+        await short_run(services, actor, *names, claim.resource.hex, change, type(None))
         user = await services.people.users.get(actor.tenant_id, user_id)
         return Answer(200, shown(user), etag(user.version))
 
@@ -184,7 +183,7 @@ async def delete_user(
     if if_match is not None:
         check_match(if_match, found.version)
     deletion = UserDeletionInput(user_id=user_id, actor=actor, version=found.version)
-    await _run(services, actor, WorkflowName.USER_DELETE, Feature.USER_DELETION, user_id, deletion, type(None))
+    await short_run(services, actor, WorkflowName.USER_DELETE, Feature.USER_DELETION, user_id, deletion, type(None))
     return Response(status_code=204)
 
 
@@ -239,21 +238,6 @@ async def _inviting(
         return Answer(answer.status, answer.body | fresh, answer.headers)
 
     return await idempotent(request, services, actor, key, body, work, show)
-
-
-async def _run(
-    services: Services, actor: Actor, name: WorkflowName, feature: Feature, run: str, arg: Any, result: type[Result]
-) -> Result:
-    return await run_to_end(
-        services.temporal,
-        name=name,
-        arg=arg,
-        workflow_id=workflow_id(feature, actor.tenant_id, run),
-        feature=feature,
-        tenant_id=actor.tenant_id,
-        region=services.settings.region,
-        result=result,
-    )
 
 
 def _answer(user: UserView) -> JSONResponse:
