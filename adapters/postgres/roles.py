@@ -128,11 +128,10 @@ class PostgresRoles:
 
     async def scopes_of(self, tenant_id: str, names: Iterable[str]) -> frozenset[str]:
         """The capabilities of all these roles together. Raises Unprocessable for a name that is no role of the tenant."""
-        wanted = frozenset(names)
-        own = wanted - BUILT_IN_ROLES.keys()
-        rows = await tenant_select(self._pool, tenant_id, _NAMED, sorted(own)) if own else ()
-        check_known(own, {row["name"] for row in rows})
-        return built_in_capabilities(wanted).union(*(row["capabilities"] for row in rows))
+        wanted = tuple(names)
+        opened = await self.opened(tenant_id, wanted)
+        check_known(wanted, opened)
+        return frozenset(capability for capabilities in opened.values() for capability in capabilities)
 
     async def opened(self, tenant_id: str, roles: tuple[str, ...]) -> dict[str, frozenset[str]]:
         """The capabilities of each of these roles that exists."""

@@ -50,8 +50,6 @@ class BreakableLink:
                 above, below = await asyncio.open_connection("127.0.0.1", self._upstream)
                 ends.append(below)
                 await asyncio.gather(_pass(reader, below), _pass(above, writer))
-        except asyncio.CancelledError:
-            pass
         finally:
             for end in ends:
                 end.transport.abort()
