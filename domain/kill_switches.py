@@ -183,7 +183,7 @@ class RunRef(Contract):
 
 
 class RunQuery(Contract):
-    """Which open runs a switch means, as Temporal's visibility knows them; `workflow_ids` where it does not."""
+    """Which open runs a switch means, as Temporal's visibility knows them."""
 
     features: tuple[Feature, ...]
     tenant_id: str | None = None

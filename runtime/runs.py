@@ -51,13 +51,18 @@ class TemporalRuns:
             return
 
     async def pause_schedules(self, query: RunQuery, note: str) -> tuple[str, ...]:
-        """Those that carry the attributes of such runs and are not the platform's own upkeep."""
+        """Those that carry the attributes of such runs and are not the platform's own upkeep.
+
+        What a call paused that died before it said so is told by the note; what others paused is left to them.
+        """
         paused: list[str] = []
         with _mapped():
             async for listed in await self._client.list_schedules(_attributes(query), rpc_timeout=DEADLINE):
-                if listed.schedule is not None and not listed.schedule.state.paused:
+                if listed.schedule is None or (listed.schedule.state.paused and listed.schedule.state.note != note):
+                    continue
+                if not listed.schedule.state.paused:
                     await self._client.get_schedule_handle(listed.id).pause(note=note, rpc_timeout=DEADLINE)
-                    paused.append(listed.id)
+                paused.append(listed.id)
         return tuple(paused)
 
     async def resume_schedules(self, schedules: tuple[str, ...], note: str) -> None:

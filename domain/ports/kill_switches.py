@@ -116,7 +116,8 @@ class Runs(Protocol):
         ...
 
     async def pause_schedules(self, query: RunQuery, note: str) -> tuple[str, ...]:
-        """Pauses the schedules that start such runs and were not paused; their ids."""
+        """Pauses the schedules that start such runs; the ids of those that are paused with that note now, of an earlier call
+        too."""
         ...
 
     async def resume_schedules(self, schedules: tuple[str, ...], note: str) -> None:

@@ -91,8 +91,12 @@ async def test_schedules_of_what_is_stopped_pause_and_go_on_after_it(product: Li
         described = {tenant: await product.temporal.get_schedule_handle(name).describe() for tenant, name in schedules.items()}
         return {tenant: found.schedule.state.paused for tenant, found in described.items()}
 
+    async def listed() -> bool:
+        found = {schedule.id async for schedule in await product.temporal.list_schedules()}
+        return found.issuperset(schedules.values())
+
     # The index of schedules lags.
-    await asyncio.sleep(1)
+    await until(listed, 20)
     made = await engage(caller, "tenant", expires_in_seconds=8)
     await until_stated(caller, made["switch_id"])
     assert await paused() == {caller.tenant: True, "another": False}
