@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import asyncpg
 import structlog
 
 from adapters.postgres.connection import Connection, connect, mapped_errors
@@ -105,8 +106,10 @@ class PostgresLease:
                         await self._hold(connection)
                 finally:
                     connection.terminate()
-            except DependencyUnavailable as error:
-                log.warning("kill_switches.unreadable", reason=error.detail, again_in_seconds=pause)
+            except (DependencyUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+                # Also an answer that makes no sense: who stops asking would refuse everything until it is started again.
+                reason = error.detail if isinstance(error, DependencyUnavailable) else type(error).__name__
+                log.warning("kill_switches.unreadable", reason=reason, again_in_seconds=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from live import until
 
-from adapters.postgres.connection import Pool
+from adapters.postgres.connection import Pool, connect
 from adapters.postgres.kill_switch_lease import PostgresLease, boot_seconds
 from adapters.postgres.kill_switches import PostgresKillSwitches
 from domain.actors import Actor
@@ -153,6 +153,23 @@ async def test_a_database_that_hangs_stops_everybody_within_a_lease(lease: Postg
     finally:
         for process in reversed(family):
             process.resume()
+
+    async def live() -> bool:
+        return stopped(lease, act("demo")) is None
+
+    await until(live, 15)
+
+
+async def test_an_answer_that_makes_no_sense_stops_everybody_until_one_does(lease: PostgresLease, stack: EmbeddedStack) -> None:
+    lease.check(act("demo"))
+    owner = await connect(stack.environment["DATABASE_MIGRATION_URL"])
+    await owner.execute("ALTER TABLE kill_switches RENAME TO kill_switches_away")
+    try:
+        await asyncio.sleep(LEASE_SECONDS + 0.1)
+        assert stopped(lease, act("demo")) is KillSwitchUnreadable
+    finally:
+        await owner.execute("ALTER TABLE kill_switches_away RENAME TO kill_switches")
+        await owner.close()
 
     async def live() -> bool:
         return stopped(lease, act("demo")) is None
