@@ -25,7 +25,7 @@ class TwoKeyActivities:
 
     @activity.defn(name=ActivityName.TWO_KEY_APPROVE.value)
     async def approve(self, approval: TwoKeyApprovalInput) -> None:
-        """Records one person's approval."""
+        """Records one person's approval; a repeated attempt changes nothing."""
         with translate_errors():
             await self._store.approve(approval)
 

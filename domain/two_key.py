@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Final
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
@@ -76,6 +77,7 @@ class TwoKeyInput(Contract):
 class TwoKeyApprovalInput(Contract):
     """Argument of `two_key.approve`. `digest` is what the approver saw."""
 
+    change_id: UUID
     approval_id: TwoKeyId
     actor: Actor
     digest: Sha256

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from adapters.postgres.changes import tell_change, was_made
 from adapters.postgres.connection import Connection, Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import Conflict, Forbidden, NotFound
@@ -113,11 +114,14 @@ class PostgresTwoKey:
                 await _tell(connection, actor.tenant_id, told)
 
     async def approve(self, approval: TwoKeyApprovalInput) -> None:
-        """Adds one person's approval and `two_key.approved`. Raises Forbidden, NotFound, Conflict."""
+        """Adds one person's approval and `two_key.approved`; an attempt that is repeated changes nothing. Raises Forbidden,
+        NotFound, Conflict."""
         actor, approval_id = approval.actor, approval.approval_id
         check_approver(actor)
         async with tenant_transaction(self._pool, actor.tenant_id) as connection:
             row = await _locked(connection, actor.tenant_id, approval_id)
+            if await was_made(connection, actor.tenant_id, approval.change_id):
+                return
             if row["digest"] != approval.digest:
                 raise Conflict("What is to be approved has another digest; read the request, and approve what it says.")
             if row["withdrawn_by"] is not None or row["consumed_at"] is not None or row["expired"]:
@@ -136,7 +140,7 @@ class PostgresTwoKey:
                 user_id=actor.subject,
                 complete=place == KEYS,
             )
-            await _tell(connection, actor.tenant_id, told)
+            await tell_change(connection, actor.tenant_id, approval.change_id, told)
 
     async def withdraw(self, withdrawal: TwoKeyWithdrawalInput) -> None:
         """Ends the request and tells `two_key.withdrawn`. Raises NotFound, Conflict."""

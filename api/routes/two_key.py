@@ -124,7 +124,7 @@ async def approve(
     check_approver(actor)
 
     async def work(claim: Claim) -> Answer:
-        approval = TwoKeyApprovalInput(approval_id=approval_id, actor=actor, digest=body.digest)
+        approval = TwoKeyApprovalInput(change_id=claim.resource, approval_id=approval_id, actor=actor, digest=body.digest)
         names = (WorkflowName.TWO_KEY_APPROVE, Feature.TWO_KEY_APPROVAL)
         await short_run(services, actor, *names, claim.resource.hex, approval, type(None))
         return await _answer(services, actor, approval_id, 200)

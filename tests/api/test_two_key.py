@@ -13,9 +13,12 @@ from live import Caller, Live
 from nothing_written import assert_problem
 
 from adapters.postgres.connection import tenant_transaction
-from adapters.postgres.two_key import consume
+from adapters.postgres.two_key import PostgresTwoKey, consume
+from domain.actors import Actor
 from domain.errors import Forbidden
 from domain.names import Scope, TwoKeyAction
+from domain.two_key import TwoKeyApprovalInput
+from runtime.ids import new_uuid
 
 DIGEST = "ab" * 32
 WANTED = {"action": "killswitch.release", "resource": "ks_1", "digest": DIGEST}
@@ -44,6 +47,22 @@ async def approve(product: Live, token: str, approval_id: str, digest: str = DIG
 async def consumed(product: Live, tenant: str, act: tuple[TwoKeyAction, str, str] = ACT) -> tuple[str, str]:
     async with tenant_transaction(product.pool, tenant) as connection:
         return await consume(connection, tenant, *act)
+
+
+async def test_an_attempt_that_died_after_it_approved_is_repeated_without_harm(product: Live, caller: Caller) -> None:
+    (ada, _), (bob, _) = [await user(product, caller, name) for name in ("ada", "bob")]
+    approval_id, store = await proposed(caller), PostgresTwoKey(product.pool)
+    for person in (ada, bob):
+        actor = Actor(
+            tenant_id=caller.tenant, subject=person.user_id, client_id="soma-cli", scopes=(), jti="j", amr=("pwd", "mfa")
+        )
+        approval = TwoKeyApprovalInput(change_id=new_uuid(), approval_id=approval_id, actor=actor, digest=DIGEST)
+        for _ in range(3):
+            await store.approve(approval)
+    view = (await caller.get(f"/v1/approvals/{approval_id}")).json()
+    assert (view["state"], [each["user_id"] for each in view["approvals"]]) == ("approved", [ada.user_id, bob.user_id])
+    events = (await caller.get("/v1/events?topic=identity.events")).json()["events"]
+    assert [event["type"] for event in events].count("somagent.two_key.approved.v1") == 2
 
 
 async def failing_act(product: Live, tenant: str) -> None:
