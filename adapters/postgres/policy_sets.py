@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from adapters.postgres.changes import tell_change, was_made
 from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import Conflict, NotFound, Unprocessable
@@ -65,13 +66,16 @@ class PostgresPolicySets:
         return (await self.get(tenant_id, policy_set_id)).text
 
     async def activate(self, change: PolicySetActivationInput) -> None:
-        """Puts the set in force or out of it, one change of a tenant at a time. Raises NotFound, Conflict."""
+        """Puts the set in force or out of it, one change of a tenant at a time; an attempt that is repeated changes nothing.
+        Raises NotFound, Conflict."""
         tenant_id = change.actor.tenant_id
         async with tenant_transaction(self._pool, tenant_id, alone=f"policy-sets/{tenant_id}") as connection:
             named = await connection.fetchrow(_ONE, tenant_id, change.policy_set_id)
             in_force = await connection.fetchrow(_IN_FORCE, tenant_id)
             if named is None:
                 raise NotFound("No policy set has that id.")
+            if await was_made(connection, tenant_id, change.change_id):
+                return
             if (in_force is not None and in_force["policy_set_id"] == change.policy_set_id) is change.active:
                 return
             version = in_force["version"] if in_force is not None else 0
@@ -84,7 +88,7 @@ class PostgresPolicySets:
                 await connection.execute(_SWITCH, tenant_id, in_force["policy_set_id"], False, change.actor.subject)
             if change.active:
                 await connection.execute(_SWITCH, tenant_id, change.policy_set_id, True, change.actor.subject)
-            await insert_events(connection, tenant_id, (event_of(_told(change, named, version)),))
+            await tell_change(connection, tenant_id, change.change_id, _told(change, named, version))
 
     async def get(self, tenant_id: str, policy_set_id: str) -> PolicySetView:
         """One set with its text. Raises NotFound."""

@@ -12,9 +12,12 @@ from nothing_written import assert_problem
 
 from adapters.cedar.engine import CedarEngine
 from adapters.postgres.connection import connect, tenant_transaction
-from adapters.postgres.policy_sets import CurrentPolicySets
+from adapters.postgres.policy_sets import CurrentPolicySets, PostgresPolicySets
+from domain.actors import Actor
 from domain.errors import Unprocessable
 from domain.names import Scope
+from domain.policy_sets import PolicySetActivationInput
+from runtime.ids import new_uuid
 from workers.embedded.stack import EmbeddedStack
 
 WITHIN_SECONDS = 1.1
@@ -108,6 +111,23 @@ async def test_saying_it_again_is_harmless(caller: Caller) -> None:
     assert (await activate(caller, made, 0))["active"]
     events = (await caller.get("/v1/events?topic=policy.decisions&limit=200")).json()["events"]
     assert [event["type"].split(".")[2] for event in events] == ["created", "activated"]
+
+
+@pytest.mark.parametrize("active", [True, False])
+async def test_an_attempt_that_died_after_its_commit_changes_nothing_later(product: Live, caller: Caller, active: bool) -> None:
+    first, second = await make(caller), await make(caller, FORBID)
+    if not active:
+        await activate(caller, first, 0)
+    actor = Actor(tenant_id=caller.tenant, subject="ada", client_id="c", scopes=(), jti="j")
+    store = PostgresPolicySets(product.pool)
+    change = PolicySetActivationInput(
+        change_id=new_uuid(), actor=actor, policy_set_id=first["policy_set_id"], active=active, expected_version=0
+    )
+    await store.activate(change)
+    later = second if active else first
+    await activate(caller, later, 1 if active else 0)
+    await store.activate(change)
+    assert await in_force(caller) == [later["version"]]
 
 
 async def test_templates_render_to_policies_that_decide(caller: Caller) -> None:
