@@ -49,6 +49,19 @@ async def test_migrating_again_changes_nothing(stack: EmbeddedStack) -> None:
         await connection.close()
 
 
+async def test_an_index_that_an_earlier_schema_had_already_is_no_trouble(stack: EmbeddedStack) -> None:
+    owner, users = stack.environment["DATABASE_MIGRATION_URL"], logins(stack.environment)
+    connection = await asyncpg.connect(owner)
+    try:
+        before = await connection.fetch("select * from schema_migrations order by version")
+        # So it stood where the index came with the table.
+        await connection.execute("delete from schema_migrations where version = '20261126000001'")
+        await run(owner, users)
+        assert await connection.fetch("select * from schema_migrations order by version") == before
+    finally:
+        await connection.close()
+
+
 async def test_a_new_password_is_taken_over_and_a_working_user_left_alone(stack: EmbeddedStack) -> None:
     owner = stack.environment["DATABASE_MIGRATION_URL"]
     place = owner.partition("@")[2]
