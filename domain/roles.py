@@ -96,9 +96,12 @@ def built_in_views() -> tuple[RoleView, ...]:
 
 
 def skeleton(name: str) -> str:
-    """The name as it looks (after UTS 39): names with one skeleton are taken for the same."""
-    return name.replace("rn", "m").replace("vv", "w").translate(_ALIKE)
+    """The name as it looks (after UTS 39): names with one skeleton are taken for the same.
+
+    Letters are taken apart (`m` to `rn`), never put together, so that it does not matter where a pair begins.
+    """
+    return name.translate(_ALIKE)
 
 
-_ALIKE: Final = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s"})
+_ALIKE: Final = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "m": "rn", "w": "vv"})
 BUILT_IN_SKELETONS: Final = frozenset(map(skeleton, BUILT_IN_ROLES))
