@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from domain.event_data import EVENT_DATA, EventData
+from domain.event_data import EVENT_DATA
+from domain.event_data.base import EventData
 from domain.names import EventType, Topic
 from runtime.version import VERSION
 
@@ -115,7 +116,7 @@ def render() -> str:
 
     Dumper.add_representer(str, lines)
     text: str = yaml.dump(document(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return "# Written by `make docs` from domain/event_data.py and domain/names.py.\n" + text
+    return "# Written by `make docs` from domain/event_data/ and domain/names.py.\n" + text
 
 
 def _message_name(event: EventType) -> str:

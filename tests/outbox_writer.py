@@ -10,7 +10,7 @@ from fakes.kafka_reader import KafkaReader, Record, first_times
 
 from adapters.postgres.connection import Pool, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
-from domain.event_data import TurnCancelled
+from domain.event_data.sessions import TurnCancelled
 from domain.events import NewEvent
 from domain.ids import Prefix
 from domain.names import Topic

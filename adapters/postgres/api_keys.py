@@ -16,7 +16,7 @@ from adapters.postgres.outbox import event_of, insert_events
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput, ApiKeyView
 from domain.capabilities import all_within
 from domain.errors import DomainError, Forbidden, NotFound
-from domain.event_data import ApiKeyCreated, ApiKeyRevoked
+from domain.event_data.credentials import ApiKeyCreated, ApiKeyRevoked
 from domain.ports.api_keys import ApiKeyRecord
 
 _MAX_REMEMBERED: Final = 10_000

@@ -8,7 +8,8 @@ from adapters.postgres.connection import Connection, Pool, Row, tenant_select, t
 from adapters.postgres.outbox import event_of, insert_events, traceparent
 from domain.budgets import Budget, BudgetScope, ModelBlock, ReviewModel, SetBudget
 from domain.errors import Conflict, NotFound
-from domain.event_data import BudgetSet, ModelReviewed, new_event
+from domain.event_data.base import new_event
+from domain.event_data.budgets import BudgetSet, ModelReviewed
 from domain.ids import Prefix, format_id
 
 _COLUMNS: Final = """

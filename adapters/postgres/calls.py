@@ -18,7 +18,7 @@ from adapters.postgres.outbox import event_of, insert_events
 from adapters.postgres.shares import SharedTransactions
 from domain.budgets import Reservation, Settlement
 from domain.errors import DependencyUnavailable
-from domain.event_data import SlmCallRecorded
+from domain.event_data.slm import SlmCallRecorded
 from domain.models import CallOutcome, CallRecord, SlmAnswer
 
 # In the order of attempts, so that two that lock at once cannot lock each other out. It waits for an attempt that is just

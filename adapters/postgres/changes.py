@@ -8,7 +8,7 @@ from uuid import UUID
 from adapters.postgres.connection import Connection
 from adapters.postgres.outbox import insert_events, traceparent
 from domain.errors import PreconditionFailed
-from domain.event_data import EventData, new_event
+from domain.event_data.base import EventData, new_event
 from domain.ids import Prefix, format_id
 
 _MADE: Final = "SELECT true FROM outbox WHERE tenant_id = $1 AND event_id = $2"

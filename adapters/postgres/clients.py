@@ -21,7 +21,7 @@ from domain.clients import (
     ClientView,
 )
 from domain.errors import Conflict, NotFound
-from domain.event_data import ClientChanged, ClientCreated, ClientDisabled, ClientRotated
+from domain.event_data.identity import ClientChanged, ClientCreated, ClientDisabled, ClientRotated
 from domain.grants import check_grant
 from domain.roles import built_in_capabilities
 

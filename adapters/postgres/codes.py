@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from adapters.postgres.connection import Connection, Pool, Row, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
-from domain.event_data import RevocationCreated
+from domain.event_data.credentials import RevocationCreated
 from domain.ids import Prefix, format_id
 from domain.names import SYSTEM_TENANT
 from domain.revocations import RevocationKind

@@ -10,7 +10,7 @@ from adapters.postgres.outbox import event_columns, event_of, outbox_insert
 from domain.constitution import Direction, Severity
 from domain.decisions import Decision, GateRequest, Resolution
 from domain.errors import NotFound
-from domain.event_data import ContentFlagged, DecisionRecorded
+from domain.event_data.decisions import ContentFlagged, DecisionRecorded
 from domain.events import NewEvent
 from domain.ports.sessions import DecisionRecord
 

@@ -13,7 +13,7 @@ from adapters.postgres.outbox import event_of, insert_events
 from domain.blobs import BlobRef
 from domain.documents import DocumentInput, DocumentView
 from domain.errors import NotFound
-from domain.event_data import DocumentAdded, DocumentDeleted
+from domain.event_data.documents import DocumentAdded, DocumentDeleted
 from domain.ports.documents import DocumentText
 
 _COLUMNS: Final = ("document_id", "name", "media_type", "sha256", "bytes", "characters", "created_at")

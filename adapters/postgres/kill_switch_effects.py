@@ -9,7 +9,7 @@ from adapters.postgres.connection import Connection, Pool, tenant_select, tenant
 from adapters.postgres.kill_switches import PostgresKillSwitches, unknown
 from adapters.postgres.lost_calls import locked_call
 from adapters.postgres.outbox import event_of, insert_events
-from domain.event_data import KillSwitchStated
+from domain.event_data.kill_switches import KillSwitchStated
 from domain.kill_switches import (
     LEASE_SECONDS,
     EnforceCall,

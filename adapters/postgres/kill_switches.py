@@ -10,7 +10,7 @@ from adapters.postgres.outbox import event_of, insert_events
 from adapters.postgres.two_key import consume
 from domain.base import UtcTime
 from domain.errors import NotFound
-from domain.event_data import KillSwitchEngaged, KillSwitchReleased
+from domain.event_data.kill_switches import KillSwitchEngaged, KillSwitchReleased
 from domain.kill_switches import (
     EnforceCall,
     EngagedSwitch,

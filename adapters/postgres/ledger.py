@@ -16,7 +16,7 @@ from adapters.postgres import ledger_statements as sql
 from adapters.postgres.connection import Connection, Row
 from domain.budgets import ALERT_PERCENT, BudgetKey, Reservation, Settlement
 from domain.errors import BudgetExhausted, DomainError
-from domain.event_data import EventData
+from domain.event_data.base import EventData
 from domain.models import CallRecord
 
 

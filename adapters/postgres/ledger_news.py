@@ -7,8 +7,8 @@ from typing import Any
 
 from adapters.postgres.connection import Row
 from domain.errors import BudgetExhausted, DomainError, ModelBlocked, PriceUnknown
-from domain.event_data import BudgetAlerted, BudgetOverrun
-from domain.event_data import BudgetExhausted as BudgetExhaustedTold
+from domain.event_data.budgets import BudgetAlerted, BudgetOverrun
+from domain.event_data.budgets import BudgetExhausted as BudgetExhaustedTold
 from domain.models import CallRecord
 from domain.names import TOKENS
 

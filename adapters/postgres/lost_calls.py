@@ -12,7 +12,8 @@ from adapters.postgres.connection import Connection, Pool, Row, tenant_select, t
 from adapters.postgres.outbox import event_of, insert_events
 from domain.base import UtcTime
 from domain.budgets import Settlement
-from domain.event_data import EventData, SlmCallRecorded
+from domain.event_data.base import EventData
+from domain.event_data.slm import SlmCallRecorded
 from domain.models import CallRecord
 from domain.names import SYSTEM_TENANT
 from domain.reconciling import Attempt, VendorUsage

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from uuid_utils.compat import uuid7
 
 from adapters.postgres.connection import Connection
-from domain.event_data import EventData, new_event
+from domain.event_data.base import EventData, new_event
 from domain.events import NewEvent
 from domain.ids import Prefix, format_id
 

@@ -9,7 +9,7 @@ from adapters.postgres.outbox import event_of, insert_events
 from domain.base import Sha256, UtcTime
 from domain.decisions import Decision
 from domain.errors import NotFound
-from domain.event_data import PolicyReplayEnded
+from domain.event_data.policies import PolicyReplayEnded
 from domain.ids import DecisionId
 from domain.policy_replays import (
     CloseReplayCall,

@@ -11,7 +11,8 @@ from adapters.postgres.changes import tell_change, was_made
 from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import Conflict, NotFound, Unprocessable
-from domain.event_data import EventData, PolicySetActivated, PolicySetCreated, PolicySetDeactivated
+from domain.event_data.base import EventData
+from domain.event_data.policies import PolicySetActivated, PolicySetCreated, PolicySetDeactivated
 from domain.policy_sets import (
     ActivePolicySet,
     PolicyFault,

@@ -8,7 +8,7 @@ from adapters.postgres.blobs import stored_bytes
 from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import NotFound
-from domain.event_data import RevocationCreated
+from domain.event_data.credentials import RevocationCreated
 from domain.revocations import RevocationInput, RevocationKind, RevocationView
 
 _INSERT: Final = """

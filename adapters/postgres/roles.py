@@ -9,7 +9,7 @@ from adapters.postgres.changes import check_version, tell_change, was_made
 from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import Conflict, NotFound, Unprocessable
-from domain.event_data import RoleCreated, RoleDeleted, RoleReplaced
+from domain.event_data.identity import RoleCreated, RoleDeleted, RoleReplaced
 from domain.grants import check_grant
 from domain.roles import (
     BUILT_IN_ROLES,

@@ -15,9 +15,9 @@ from adapters.postgres.outbox import event_of, insert_events
 from adapters.postgres.turns import FINAL, advance_turn, ended_event, insert_turn, next_seq, turn_seq, turn_status
 from domain.blobs import BlobRef
 from domain.decisions import Decision, GateRequest, Resolution, Verdict
-from domain.event_data import (
-    DecisionResolved,
-    EventData,
+from domain.event_data.base import EventData, reason_codes
+from domain.event_data.decisions import DecisionResolved
+from domain.event_data.sessions import (
     SessionClosed,
     SessionDenied,
     SessionEscalated,
@@ -27,7 +27,6 @@ from domain.event_data import (
     TurnEscalated,
     TurnQueued,
     TurnStarted,
-    reason_codes,
 )
 from domain.sessions import ENDING_REASONS, SendRequest, SessionInput, SessionStatus, Turn, TurnResult, TurnStatus
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from adapters.postgres.connection import Connection, Pool, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
-from domain.event_data import LoginFailed, LoginSucceeded
+from domain.event_data.people import LoginFailed, LoginSucceeded
 from domain.names import SYSTEM_TENANT, LoginFailure
 from domain.sign_in import (
     CODE_SECONDS,

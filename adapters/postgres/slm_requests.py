@@ -9,7 +9,7 @@ from adapters.postgres.decisions import decision_events, record_decision, stored
 from adapters.postgres.outbox import event_of, insert_events
 from domain.decisions import Decision, GateRequest, Verdict
 from domain.errors import NotFound
-from domain.event_data import SlmRequestAccepted, SlmRequestEnded
+from domain.event_data.slm import SlmRequestAccepted, SlmRequestEnded
 from domain.models import SlmAnswer
 from domain.sessions import TurnError, Usage
 from domain.slm import FINAL_SLM_STATUSES, SlmRequestInput, SlmStatus

@@ -12,7 +12,7 @@ from adapters.postgres.connection import Pool, Row, tenant_select, tenant_transa
 from adapters.postgres.outbox import event_of, insert_events
 from domain.blobs import BlobRef
 from domain.errors import Conflict, NotFound
-from domain.event_data import TenantChanged, TenantCreated, TenantDeleted
+from domain.event_data.identity import TenantChanged, TenantCreated, TenantDeleted
 from domain.names import SYSTEM_TENANT
 from domain.tenants import (
     TenantChangeInput,

@@ -6,7 +6,8 @@ from typing import Any
 
 from adapters.postgres.connection import Connection
 from domain.errors import NotFound
-from domain.event_data import EventData, TurnCancelled, TurnCompleted, TurnDenied, TurnFailed, reason_codes
+from domain.event_data.base import EventData, reason_codes
+from domain.event_data.sessions import TurnCancelled, TurnCompleted, TurnDenied, TurnFailed
 from domain.sessions import FINAL_TURN_STATUSES, Turn, TurnResult, TurnStatus
 
 FINAL = sorted(status.value for status in FINAL_TURN_STATUSES)

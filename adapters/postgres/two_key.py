@@ -11,7 +11,8 @@ from adapters.postgres.changes import tell_change, was_made
 from adapters.postgres.connection import Connection, Pool, Row, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import Conflict, Forbidden, NotFound
-from domain.event_data import EventData, TwoKeyApproved, TwoKeyConsumed, TwoKeyProposed, TwoKeyWithdrawn
+from domain.event_data.base import EventData
+from domain.event_data.people import TwoKeyApproved, TwoKeyConsumed, TwoKeyProposed, TwoKeyWithdrawn
 from domain.ids import Prefix, parse_id
 from domain.names import TwoKeyAction
 from domain.two_key import (

@@ -9,7 +9,8 @@ from adapters.postgres.connection import Connection, Pool, Row, tenant_insert, t
 from adapters.postgres.outbox import event_of, insert_events
 from domain.blobs import BlobRef
 from domain.errors import Conflict, Forbidden, NotFound, PreconditionFailed
-from domain.event_data import EventData, UserActivated, UserChanged, UserCreated, UserDeleted, UserInvited
+from domain.event_data.base import EventData
+from domain.event_data.people import UserActivated, UserChanged, UserCreated, UserDeleted, UserInvited
 from domain.ids import Prefix, parse_id
 from domain.ports.users import InvitedUser
 from domain.users import (

@@ -26,7 +26,9 @@ from api.asyncapi import document
 from api.event_streams import EventStream, StreamPlaces
 from domain.actors import Actor
 from domain.decisions import Decision, GateRequest, Verdict
-from domain.event_data import DocumentDeleted, EventData, TurnCancelled
+from domain.event_data.base import EventData
+from domain.event_data.documents import DocumentDeleted
+from domain.event_data.sessions import TurnCancelled
 from domain.events import NewEvent
 from domain.ids import Prefix
 from domain.names import Effect, Scope, Topic

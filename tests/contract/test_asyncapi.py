@@ -15,17 +15,11 @@ import yaml
 from adapters.cloudevents import kafka_message, kafka_reference
 from api.asyncapi import render
 from domain.decisions import Verdict
-from domain.event_data import (
-    EVENT_DATA,
-    ContentFlagged,
-    DecisionRecorded,
-    EventData,
-    ReasonCode,
-    SessionStarted,
-    SlmCallRecorded,
-    TurnCompleted,
-    new_event,
-)
+from domain.event_data import EVENT_DATA
+from domain.event_data.base import EventData, ReasonCode, new_event
+from domain.event_data.decisions import ContentFlagged, DecisionRecorded
+from domain.event_data.sessions import SessionStarted, TurnCompleted
+from domain.event_data.slm import SlmCallRecorded
 from domain.events import Position, StoredEvent
 from domain.models import CallOutcome
 from domain.names import EventType, Topic

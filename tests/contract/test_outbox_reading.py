@@ -16,7 +16,8 @@ from adapters.postgres.events import PostgresEvents, PostgresOutboxFeed
 from adapters.postgres.notices import Notices
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import DependencyUnavailable
-from domain.event_data import DocumentDeleted, TurnCancelled
+from domain.event_data.documents import DocumentDeleted
+from domain.event_data.sessions import TurnCancelled
 from domain.events import NewEvent, Position, StoredEvent
 from domain.ids import Prefix
 from domain.names import Topic

@@ -13,7 +13,7 @@ import pytest
 from adapters.postgres.connection import Pool, connect, create_pool, plain_transaction, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.errors import DependencyUnavailable
-from domain.event_data import DocumentDeleted
+from domain.event_data.documents import DocumentDeleted
 from workers.embedded.stack import EmbeddedStack
 
 

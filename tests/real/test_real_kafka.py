@@ -15,7 +15,7 @@ from relay_process import RelayProcess, eventually
 
 from adapters.postgres.connection import Pool, create_pool, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
-from domain.event_data import TurnCancelled
+from domain.event_data.sessions import TurnCancelled
 from domain.ids import Prefix
 from domain.names import Topic
 from runtime.ids import new_id

@@ -8,7 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from domain.decisions import Decision, Reason, Verdict
-from domain.event_data import EVENT_DATA, DecisionRecorded, SlmCallRecorded, TurnFailed, new_event
+from domain.event_data import EVENT_DATA
+from domain.event_data.base import new_event
+from domain.event_data.decisions import DecisionRecorded
+from domain.event_data.sessions import TurnFailed
+from domain.event_data.slm import SlmCallRecorded
 from domain.models import CallOutcome, CallRecord
 from domain.names import EventType, Topic
 
