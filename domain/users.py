@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Final
+from uuid import UUID
 
 from pydantic import Field
 
@@ -33,8 +34,8 @@ MOST_ROLES: Final = 16
 _NAME: Final = re.compile(r"[^\W_][\w.@+-]{0,63}\Z")
 _USER: Final = re.compile(r"usr_[0-9a-f]{32}\Z")
 _INVITATION: Final = re.compile(r"soma_inv_([a-z0-9][a-z0-9-]{0,47})\.([A-Za-z0-9_-]{43})\Z")
-_ALIKE: Final = str.maketrans({"0": "o", "1": "l", "i": "l"})
-_PAIRS: Final = (("rn", "m"), ("vv", "w"))
+# Letters are taken apart, never put together, so that it does not matter where a pair begins.
+_ALIKE: Final = str.maketrans({"0": "o", "1": "l", "i": "l", "m": "rn", "w": "vv"})
 _MARKS: Final = frozenset({"Mn", "Me", "Cf"})
 
 Version = Annotated[int, Field(ge=1, le=2**53 - 1)]
@@ -92,12 +93,17 @@ class UserInput(Contract):
 
 
 class UserChangeInput(Contract):
-    """Argument of `user.change`: made only while the user has that version. None leaves a member as it is."""
+    """Argument of `user.change`. None leaves a member as it is.
 
-    change_id: Sha256
+    `version` is the one whose roles the caller was found to be above: the change is made of no other. It has to be one of those
+    `expected`, too (None: any).
+    """
+
+    change_id: UUID
     user_id: UserId
     actor: Actor
     version: Version
+    expected: tuple[int, ...] | None = None
     profile: BlobRef | None = None
     roles: Roles | None = None
     locked: bool | None = None
@@ -161,10 +167,7 @@ def name_key(name: str) -> str:
 
 def _folded_once(text: str) -> str:
     plain = "".join(LOOKALIKES.get(each, each.casefold()) for each in unicodedata.normalize("NFKD", text))
-    folded = "".join(each for each in plain if unicodedata.category(each) not in _MARKS).translate(_ALIKE)
-    for pair, one in _PAIRS:
-        folded = folded.replace(pair, one)
-    return folded
+    return "".join(each for each in plain if unicodedata.category(each) not in _MARKS).translate(_ALIKE)
 
 
 def normal_password(password: str, name: str) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from adapters.postgres.changes import tell_change, was_made
 from adapters.postgres.connection import Connection, Pool, Row, tenant_select, tenant_transaction
-from adapters.postgres.outbox import event_of, insert_events, traceparent
+from adapters.postgres.outbox import event_of, insert_events
 from domain.budgets import Budget, BudgetScope, ModelBlock, ReviewModel, SetBudget
 from domain.errors import Conflict, NotFound
-from domain.event_data.base import new_event
 from domain.event_data.budgets import BudgetSet, ModelReviewed
-from domain.ids import Prefix, format_id
 
 _COLUMNS: Final = """
 budget_id, scope, scope_id, unit, cap, settled, reserved, overrun, uncovered,
@@ -29,7 +28,6 @@ _CHANGE: Final = """
 UPDATE budgets SET cap = $3, alerted_cap = NULL, exhausted_cap = NULL, updated_at = now()
 WHERE tenant_id = $1 AND budget_id = $2
 """
-_DONE: Final = "SELECT true FROM outbox WHERE tenant_id = $1 AND event_id = $2"
 _SELECT: Final = " ".join(("SELECT", _COLUMNS, "FROM budgets WHERE tenant_id = tenant.tenant_id"))
 _GET: Final = f"{_SELECT} AND budget_id = $2"
 _PAGE: Final = f"""
@@ -68,7 +66,7 @@ class PostgresBudgets:
             budget = await _locked(connection, change)
             if created is not None:
                 await _told(connection, change, budget)
-            elif not await connection.fetchval(_DONE, tenant_id, _event_id(change)):
+            elif not await was_made(connection, tenant_id, change.change_id):
                 budget = await _changed(connection, change, budget)
         return budget
 
@@ -129,11 +127,7 @@ async def _told(connection: Connection, change: SetBudget, budget: Budget) -> No
         cap=budget.cap,
         subject=change.actor.subject,
     )
-    await insert_events(connection, change.actor.tenant_id, [new_event(_event_id(change), told, traceparent())])
-
-
-def _event_id(change: SetBudget) -> str:
-    return format_id(Prefix.EVENT, change.change_id)
+    await tell_change(connection, change.actor.tenant_id, change.change_id, told)
 
 
 def _named(row: Row, model: type[Budget | ModelBlock]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from adapters.postgres.blobs import stored_bytes
+from adapters.postgres.changes import check_version, tell_change, was_made
 from adapters.postgres.connection import Connection, Pool, Row, tenant_insert, tenant_select, tenant_transaction
 from adapters.postgres.outbox import event_of, insert_events
 from domain.blobs import BlobRef
@@ -48,14 +49,14 @@ ON CONFLICT DO NOTHING RETURNING invitation_sha256
 """
 _INVITATION: Final = "SELECT invitation_sha256 FROM users WHERE tenant_id = $1 AND user_id = $2"
 _LOCK: Final = """
-SELECT version, last_change, invitation_sha256, deleted_at IS NOT NULL AS deleted FROM users
+SELECT version, invitation_sha256, deleted_at IS NOT NULL AS deleted FROM users
 WHERE tenant_id = $1 AND user_id = $2 FOR UPDATE
 """
 _CHANGE: Final = """
-UPDATE users SET version = version + 1, updated_at = now(), last_change = $3,
-    display_name = coalesce($4, display_name), email = CASE WHEN $4::text IS NULL THEN email ELSE $5 END,
-    roles = coalesce($6::text[], roles),
-    locked_at = CASE WHEN $7::boolean IS NULL THEN locked_at WHEN $7 THEN coalesce(locked_at, now()) END
+UPDATE users SET version = version + 1, updated_at = now(),
+    display_name = coalesce($3, display_name), email = CASE WHEN $3::text IS NULL THEN email ELSE $4 END,
+    roles = coalesce($5::text[], roles),
+    locked_at = CASE WHEN $6::boolean IS NULL THEN locked_at WHEN $6 THEN coalesce(locked_at, now()) END
 WHERE tenant_id = $1 AND user_id = $2
 RETURNING version, roles, locked_at IS NOT NULL AS locked
 """
@@ -131,13 +132,14 @@ class PostgresUsers:
         tenant_id, subject = change.actor.tenant_id, change.actor.subject
         async with tenant_transaction(self._pool, tenant_id) as connection:
             row = await _locked(connection, tenant_id, change.user_id)
-            if row["last_change"] == change.change_id:
+            if await was_made(connection, tenant_id, change.change_id):
                 return
             _check_version(row, change.version)
+            check_version(change.version, change.expected)
             profile = await _profile(connection, tenant_id, change.profile) if change.profile is not None else None
             roles = list(change.roles) if change.roles is not None else None
             shown, email = (profile.display_name, profile.email) if profile is not None else (None, None)
-            values = (change.change_id, shown, email, roles, change.locked)
+            values = (shown, email, roles, change.locked)
             (changed,) = await connection.fetch(_CHANGE, tenant_id, change.user_id, *values)
             told = UserChanged(
                 user_id=change.user_id,
@@ -147,7 +149,7 @@ class PostgresUsers:
                 version=changed["version"],
                 subject=subject,
             )
-            await _tell(connection, tenant_id, told)
+            await tell_change(connection, tenant_id, change.change_id, told)
 
     async def invite(self, invitation: UserInvitationInput) -> UserInvitationOutcome:
         """Invites the user anew and tells `user.invited`. Raises PreconditionFailed, NotFound."""

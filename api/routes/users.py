@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from api.auth import ServicesDependency, require
 from api.idempotency import Answer, IdempotencyKey, idempotent
 from api.paging import Cursor, Limit
-from api.preconditions import IfMatch, OptionalIfMatch, check_match, etag
+from api.preconditions import IfMatch, OptionalIfMatch, check_match, etag, expected_versions
 from api.problems import problems
 from api.routing import edge_router
 from api.services import Services
@@ -149,13 +149,13 @@ async def change_user(
 
     async def work(claim: Claim) -> Answer:
         found = await _found(services, actor, user_id)
-        check_match(if_match, found.version)
         await _check_grant(services, actor, body.roles or ())
         change = UserChangeInput(
-            change_id=hashlib.sha256(claim.resource.bytes).hexdigest(),
+            change_id=claim.resource,
             user_id=user_id,
             actor=actor,
             version=found.version,
+            expected=expected_versions(if_match),
             profile=await _changed_profile(services, actor, found, body),
             roles=tuple(dict.fromkeys(body.roles)) if body.roles else None,
             locked=body.locked,

@@ -132,6 +132,18 @@ async def test_of_two_edits_of_one_version_one_wins(caller: Caller) -> None:
     assert (await caller.get(f"/v1/users/{user}")).json() == now
 
 
+async def test_a_change_that_a_dead_gateway_made_is_answered_and_not_made_again(product: Live, caller: Caller) -> None:
+    """The first attempt made the change and died before it answered; the user has another version by now."""
+    user = (await made(caller, "ada"))["user"]["user_id"]
+    first = await patch(caller, user, {"locked": True}, '"1"', "once")
+    async with tenant_transaction(product.pool, caller.tenant) as connection:
+        await connection.execute(
+            "UPDATE idempotency_keys SET status = NULL, response = NULL, lease_until = '-infinity' WHERE key = 'once'"
+        )
+    again = await patch(caller, user, {"locked": True}, '"1"', "once")
+    assert (first.status_code, again.status_code, again.json(), again.headers["ETag"]) == (200, 200, first.json(), '"2"')
+
+
 async def test_a_change_says_of_which_version_it_is(caller: Caller) -> None:
     user = (await made(caller, "ada"))["user"]["user_id"]
     assert_problem(await patch(caller, user, {"locked": True}, None), 428, "precondition-required")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.actors import Actor
@@ -54,6 +54,15 @@ def test_names_that_look_alike_share_a_key(other: str) -> None:
 @pytest.mark.parametrize("other", ["admin2", "admins", "ad.min", "bob", "adm-in"])
 def test_others_do_not(other: str) -> None:
     assert name_key(other) != name_key("admin")
+
+
+@given(
+    st.from_regex(r"[a-z][a-z0-9._-]{0,30}", fullmatch=True),
+    st.sampled_from([("m", "rn"), ("o", "0"), ("l", "1"), ("i", "l"), ("w", "vv")]),
+)
+@example("vw", ("w", "vv"))
+def test_two_letters_put_for_one_that_looks_like_them_change_no_key(name: str, pair: tuple[str, str]) -> None:
+    assert name_key(name.replace(*pair)) == name_key(name)
 
 
 @given(st.text(max_size=40))

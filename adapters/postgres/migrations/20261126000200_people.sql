@@ -11,7 +11,6 @@ CREATE TABLE users (
     email                 text,
     roles                 text[] NOT NULL CHECK (cardinality(roles) > 0),
     version               bigint NOT NULL DEFAULT 1,
-    last_change           text,
     invitation_sha256     text UNIQUE,
     invitation_expires_at timestamptz CHECK ((invitation_sha256 IS NULL) = (invitation_expires_at IS NULL)),
     login_id              text,
