@@ -24,7 +24,7 @@ from workflows.options import priority, search_attributes
 
 Result = TypeVar("Result")
 DEADLINE: Final = timedelta(seconds=15)
-_RESULT_DEADLINE: Final = timedelta(seconds=60)
+_RESULT_SECONDS: Final = 60
 _CROWDED_SECONDS: Final = 30.0
 _CROWDED_PAUSE: Final = 0.2
 
@@ -190,7 +190,8 @@ async def run_to_end(
 ) -> Result:
     """Starts a short run on the platform queue, or finds the one of that id, and returns its result.
 
-    Raises the error of our tree that it failed with. A failed run may be tried again under its id, a completed one is kept.
+    Raises the error of our tree that it failed with, DependencyUnavailable when it does not end within a minute; it goes on then.
+    A failed run may be tried again under its id, a completed one is kept.
     """
     handle: WorkflowHandle[Any, Result]
     try:
@@ -211,7 +212,11 @@ async def run_to_end(
     except WorkflowAlreadyStartedError:
         handle = temporal.get_workflow_handle(workflow_id, result_type=result)
     try:
-        return await handle.result(rpc_timeout=_RESULT_DEADLINE)
+        # The SDK's own deadline is that of each long poll, of which there may be many.
+        async with asyncio.timeout(_RESULT_SECONDS):
+            return await handle.result(rpc_timeout=DEADLINE * 2)
+    except TimeoutError as error:
+        raise DependencyUnavailable("It is not made yet; send the same request again with its key.", retry_after=5) from error
     except WorkflowFailureError as error:
         raise _failure(error) from error
 

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from domain.api_keys import ApiKeyInput, ApiKeyOutcome, ApiKeyRevocationInput
 from domain.names import ActivityName, WorkflowName
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.API_KEY_CREATE.value)
@@ -17,7 +17,7 @@ class ApiKeyCreateWorkflow:
     async def run(self, key: ApiKeyInput) -> ApiKeyOutcome:
         """Ends once the key is recorded. Fails as `forbidden` when its client no longer holds the scopes."""
         return await workflow.execute_activity(
-            ActivityName.API_KEY_CREATE.value, key, result_type=ApiKeyOutcome, summary="Record the key", **INGEST
+            ActivityName.API_KEY_CREATE.value, key, result_type=ApiKeyOutcome, summary="Record the key", **WRITE
         )
 
 
@@ -28,4 +28,4 @@ class ApiKeyRevokeWorkflow:
     @workflow.run
     async def run(self, revocation: ApiKeyRevocationInput) -> None:
         """Fails as `not-found` when there is no such key."""
-        await workflow.execute_activity(ActivityName.API_KEY_REVOKE.value, revocation, summary="Revoke the key", **INGEST)
+        await workflow.execute_activity(ActivityName.API_KEY_REVOKE.value, revocation, summary="Revoke the key", **WRITE)

@@ -7,7 +7,7 @@ from temporalio import workflow
 from domain.budgets import Budget, ReviewModel, SetBudget, SweepCall, SweepOutcome
 from domain.names import ActivityName, WorkflowName
 from domain.reconciling import ReconcileCall, Reconciled
-from workflows.options import INGEST, LEDGER
+from workflows.options import LEDGER, WRITE
 
 
 @workflow.defn(name=WorkflowName.BUDGET_SET.value)
@@ -18,7 +18,7 @@ class BudgetSetWorkflow:
     async def run(self, change: SetBudget) -> Budget:
         """Fails as `conflict` when more than the new cap is bound."""
         return await workflow.execute_activity(
-            ActivityName.BUDGET_SET.value, change, result_type=Budget, summary="Set the budget", **INGEST
+            ActivityName.BUDGET_SET.value, change, result_type=Budget, summary="Set the budget", **WRITE
         )
 
 
@@ -29,7 +29,7 @@ class ModelReviewWorkflow:
     @workflow.run
     async def run(self, review: ReviewModel) -> None:
         """Fails as `not-found` when nothing blocks the model."""
-        await workflow.execute_activity(ActivityName.MODEL_REVIEW.value, review, summary="Review the model", **INGEST)
+        await workflow.execute_activity(ActivityName.MODEL_REVIEW.value, review, summary="Review the model", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.LEDGER_SWEEP.value)

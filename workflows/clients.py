@@ -9,7 +9,7 @@ from temporalio import workflow
 
 from domain.clients import ClientChangeInput, ClientDisablingInput, ClientInput, ClientOutcome, ClientRotationInput
 from domain.names import ActivityName, WorkflowName
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.CLIENT_CREATE.value)
@@ -20,7 +20,7 @@ class ClientCreateWorkflow:
     async def run(self, client: ClientInput) -> ClientOutcome:
         """Fails as `insufficient-scope` when its maker holds less."""
         return await workflow.execute_activity(
-            ActivityName.CLIENT_CREATE.value, client, result_type=ClientOutcome, summary="Record the client", **INGEST
+            ActivityName.CLIENT_CREATE.value, client, result_type=ClientOutcome, summary="Record the client", **WRITE
         )
 
 
@@ -31,7 +31,7 @@ class ClientChangeWorkflow:
     @workflow.run
     async def run(self, change: ClientChangeInput) -> None:
         """Fails as `precondition-failed` when somebody else changed it."""
-        await workflow.execute_activity(ActivityName.CLIENT_CHANGE.value, change, summary="Change the client", **INGEST)
+        await workflow.execute_activity(ActivityName.CLIENT_CHANGE.value, change, summary="Change the client", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.CLIENT_ROTATE.value)
@@ -42,7 +42,7 @@ class ClientRotateWorkflow:
     async def run(self, rotation: ClientRotationInput) -> ClientOutcome:
         """Fails as `conflict` when the client is disabled."""
         return await workflow.execute_activity(
-            ActivityName.CLIENT_ROTATE.value, rotation, result_type=ClientOutcome, summary="Rotate the secret", **INGEST
+            ActivityName.CLIENT_ROTATE.value, rotation, result_type=ClientOutcome, summary="Rotate the secret", **WRITE
         )
 
 
@@ -53,4 +53,4 @@ class ClientDisableWorkflow:
     @workflow.run
     async def run(self, disabling: ClientDisablingInput) -> None:
         """Fails as `not-found` when there is no such client."""
-        await workflow.execute_activity(ActivityName.CLIENT_DISABLE.value, disabling, summary="Disable the client", **INGEST)
+        await workflow.execute_activity(ActivityName.CLIENT_DISABLE.value, disabling, summary="Disable the client", **WRITE)

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from domain.documents import DocumentDeletion, DocumentInput
 from domain.names import ActivityName, WorkflowName
-from workflows.options import INGEST
+from workflows.options import INGEST, WRITE
 
 
 @workflow.defn(name=WorkflowName.DOCUMENT_ADD.value)
@@ -26,4 +26,4 @@ class DocumentDeleteWorkflow:
     @workflow.run
     async def run(self, deletion: DocumentDeletion) -> None:
         """Fails as `not-found` when there is no such document."""
-        await workflow.execute_activity(ActivityName.DOCUMENT_DELETE.value, deletion, summary="Delete the document", **INGEST)
+        await workflow.execute_activity(ActivityName.DOCUMENT_DELETE.value, deletion, summary="Delete the document", **WRITE)

@@ -14,7 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from domain.kill_switches import EnforceCall, Enforced, ReleaseCall
 from domain.names import ActivityName, Feature, Lane, UpdateName, WorkflowName, workflow_id
-from workflows.options import ENFORCE, INGEST, priority, search_attributes
+from workflows.options import ENFORCE, WRITE, priority, search_attributes
 
 
 def attributes(call: EnforceCall, region: str) -> TypedSearchAttributes:
@@ -49,7 +49,7 @@ class KillSwitchEnforceWorkflow:
     @workflow.update(name=UpdateName.RELEASE.value)
     async def release(self, release: ReleaseCall) -> bool:
         """Ends the switch, once two people have approved that. Fails as `forbidden` otherwise, and the switch stays."""
-        await workflow.execute_activity(ActivityName.KILL_SWITCH_RELEASE.value, release, summary="Release the switch", **INGEST)
+        await workflow.execute_activity(ActivityName.KILL_SWITCH_RELEASE.value, release, summary="Release the switch", **WRITE)
         self._released = True
         return True
 
@@ -70,7 +70,7 @@ class KillSwitchSweepWorkflow:
     async def run(self, region: str) -> int:
         """How many it started; `region` is the platform's."""
         pending: list[EnforceCall] = await workflow.execute_activity(
-            ActivityName.KILL_SWITCH_PENDING.value, result_type=list[EnforceCall], summary="Look for switches", **INGEST
+            ActivityName.KILL_SWITCH_PENDING.value, result_type=list[EnforceCall], summary="Look for switches", **WRITE
         )
         started = 0
         for call in pending:

@@ -103,7 +103,11 @@ INGEST: Final = ActivityOptions(
     retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=5)),
     cancellation_type=ActivityCancellationType.TRY_CANCEL,
 )
-"""A short step on the platform queue: reading the text of one document, recording an API key."""
+"""Reading the text of one document."""
+
+WRITE: Final = INGEST.copy()
+WRITE["start_to_close_timeout"] = timedelta(seconds=10)
+"""One transaction in Postgres that somebody waits for: what a dead worker took is done by another within the request."""
 
 LEDGER: Final = ActivityOptions(
     task_queue=Queue.PLATFORM.value,

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from domain.blobs import BlobRef
 from domain.names import ActivityName, UpdateName, WorkflowName
 from domain.policy_replays import CloseReplayCall, PolicyReplayInput, ReplayPartOutcome, ReplayStatus
-from workflows.options import INGEST, REPLAY
+from workflows.options import REPLAY, WRITE
 
 
 @workflow.defn(name=WorkflowName.POLICY_REPLAY.value)
@@ -29,7 +29,7 @@ class PolicyReplayWorkflow:
         try:
             if not self._opened:
                 await workflow.execute_activity(
-                    ActivityName.POLICY_REPLAY_OPEN.value, asked, summary="Record the replay", **INGEST
+                    ActivityName.POLICY_REPLAY_OPEN.value, asked, summary="Record the replay", **WRITE
                 )
                 self._opened = True
             while await self._part():
@@ -64,7 +64,7 @@ class PolicyReplayWorkflow:
             ActivityName.POLICY_REPLAY_CLOSE.value,
             CloseReplayCall(replay_id=asked.replay_id, actor=asked.actor, status=status, parts=asked.parts),
             summary=f"Record that the replay is {status.value}",
-            **INGEST,
+            **WRITE,
         )
 
     @workflow.update(name=UpdateName.STARTED.value)

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from domain.names import ActivityName, WorkflowName
 from domain.policy_sets import PolicySetActivationInput, PolicySetInput
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.POLICY_SET_CREATE.value)
@@ -16,7 +16,7 @@ class PolicySetCreateWorkflow:
     @workflow.run
     async def run(self, made: PolicySetInput) -> None:
         """Fails as `policy-invalid` when the policies cannot be used."""
-        await workflow.execute_activity(ActivityName.POLICY_SET_CREATE.value, made, summary="Record the policies", **INGEST)
+        await workflow.execute_activity(ActivityName.POLICY_SET_CREATE.value, made, summary="Record the policies", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.POLICY_SET_ACTIVATE.value)
@@ -27,5 +27,5 @@ class PolicySetActivateWorkflow:
     async def run(self, change: PolicySetActivationInput) -> None:
         """Fails as `conflict` when another version than the expected one is in force."""
         await workflow.execute_activity(
-            ActivityName.POLICY_SET_ACTIVATE.value, change, summary="Change which policies are in force", **INGEST
+            ActivityName.POLICY_SET_ACTIVATE.value, change, summary="Change which policies are in force", **WRITE
         )

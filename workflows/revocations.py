@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from domain.names import ActivityName, WorkflowName
 from domain.revocations import RevocationInput
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.REVOCATION_CREATE.value)
@@ -17,5 +17,5 @@ class RevocationCreateWorkflow:
     async def run(self, revocation: RevocationInput) -> None:
         """Ends once it is recorded."""
         await workflow.execute_activity(
-            ActivityName.REVOCATION_CREATE.value, revocation, summary="Record the revocation", **INGEST
+            ActivityName.REVOCATION_CREATE.value, revocation, summary="Record the revocation", **WRITE
         )

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from domain.names import ActivityName, WorkflowName
 from domain.roles import RoleDeletionInput, RoleInput, RoleReplacementInput
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.ROLE_CREATE.value)
@@ -16,7 +16,7 @@ class RoleCreateWorkflow:
     @workflow.run
     async def run(self, role: RoleInput) -> None:
         """Fails as `conflict` for a name that is taken."""
-        await workflow.execute_activity(ActivityName.ROLE_CREATE.value, role, summary="Record the role", **INGEST)
+        await workflow.execute_activity(ActivityName.ROLE_CREATE.value, role, summary="Record the role", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.ROLE_REPLACE.value)
@@ -26,7 +26,7 @@ class RoleReplaceWorkflow:
     @workflow.run
     async def run(self, change: RoleReplacementInput) -> None:
         """Fails as `precondition-failed` when somebody else changed it."""
-        await workflow.execute_activity(ActivityName.ROLE_REPLACE.value, change, summary="Replace the role", **INGEST)
+        await workflow.execute_activity(ActivityName.ROLE_REPLACE.value, change, summary="Replace the role", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.ROLE_DELETE.value)
@@ -36,4 +36,4 @@ class RoleDeleteWorkflow:
     @workflow.run
     async def run(self, deletion: RoleDeletionInput) -> None:
         """Fails as `conflict` while somebody has it."""
-        await workflow.execute_activity(ActivityName.ROLE_DELETE.value, deletion, summary="Delete the role", **INGEST)
+        await workflow.execute_activity(ActivityName.ROLE_DELETE.value, deletion, summary="Delete the role", **WRITE)

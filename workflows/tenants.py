@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from domain.names import ActivityName, WorkflowName
 from domain.tenants import TenantChangeInput, TenantDeletionInput, TenantInput, TenantOutcome
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.TENANT_CREATE.value)
@@ -17,7 +17,7 @@ class TenantCreateWorkflow:
     async def run(self, tenant: TenantInput) -> TenantOutcome:
         """Fails as `conflict` for an id that is taken."""
         return await workflow.execute_activity(
-            ActivityName.TENANT_CREATE.value, tenant, result_type=TenantOutcome, summary="Record the tenant", **INGEST
+            ActivityName.TENANT_CREATE.value, tenant, result_type=TenantOutcome, summary="Record the tenant", **WRITE
         )
 
 
@@ -28,7 +28,7 @@ class TenantChangeWorkflow:
     @workflow.run
     async def run(self, change: TenantChangeInput) -> None:
         """Fails as `precondition-failed` when somebody else changed it."""
-        await workflow.execute_activity(ActivityName.TENANT_CHANGE.value, change, summary="Change the tenant", **INGEST)
+        await workflow.execute_activity(ActivityName.TENANT_CHANGE.value, change, summary="Change the tenant", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.TENANT_DELETE.value)
@@ -38,4 +38,4 @@ class TenantDeleteWorkflow:
     @workflow.run
     async def run(self, deletion: TenantDeletionInput) -> None:
         """Fails as `not-found` when there is no such tenant."""
-        await workflow.execute_activity(ActivityName.TENANT_DELETE.value, deletion, summary="Delete the tenant", **INGEST)
+        await workflow.execute_activity(ActivityName.TENANT_DELETE.value, deletion, summary="Delete the tenant", **WRITE)

@@ -6,7 +6,7 @@ from temporalio import workflow
 
 from domain.names import ActivityName, WorkflowName
 from domain.two_key import TwoKeyApprovalInput, TwoKeyInput, TwoKeyWithdrawalInput
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.TWO_KEY_PROPOSE.value)
@@ -16,7 +16,7 @@ class TwoKeyProposeWorkflow:
     @workflow.run
     async def run(self, proposal: TwoKeyInput) -> None:
         """Ends once it is recorded."""
-        await workflow.execute_activity(ActivityName.TWO_KEY_PROPOSE.value, proposal, summary="Record the request", **INGEST)
+        await workflow.execute_activity(ActivityName.TWO_KEY_PROPOSE.value, proposal, summary="Record the request", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.TWO_KEY_APPROVE.value)
@@ -26,7 +26,7 @@ class TwoKeyApproveWorkflow:
     @workflow.run
     async def run(self, approval: TwoKeyApprovalInput) -> None:
         """Ends once it is recorded."""
-        await workflow.execute_activity(ActivityName.TWO_KEY_APPROVE.value, approval, summary="Record the approval", **INGEST)
+        await workflow.execute_activity(ActivityName.TWO_KEY_APPROVE.value, approval, summary="Record the approval", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.TWO_KEY_WITHDRAW.value)
@@ -36,4 +36,4 @@ class TwoKeyWithdrawWorkflow:
     @workflow.run
     async def run(self, withdrawal: TwoKeyWithdrawalInput) -> None:
         """Ends once it is recorded."""
-        await workflow.execute_activity(ActivityName.TWO_KEY_WITHDRAW.value, withdrawal, summary="Withdraw the request", **INGEST)
+        await workflow.execute_activity(ActivityName.TWO_KEY_WITHDRAW.value, withdrawal, summary="Withdraw the request", **WRITE)

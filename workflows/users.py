@@ -13,7 +13,7 @@ from domain.users import (
     UserInvitationInput,
     UserInvitationOutcome,
 )
-from workflows.options import INGEST
+from workflows.options import WRITE
 
 
 @workflow.defn(name=WorkflowName.USER_CREATE.value)
@@ -24,7 +24,7 @@ class UserCreateWorkflow:
     async def run(self, user: UserInput) -> UserInvitationOutcome:
         """The digest of the invitation that stands."""
         return await workflow.execute_activity(
-            ActivityName.USER_CREATE.value, user, summary="Record the user", result_type=UserInvitationOutcome, **INGEST
+            ActivityName.USER_CREATE.value, user, summary="Record the user", result_type=UserInvitationOutcome, **WRITE
         )
 
 
@@ -35,7 +35,7 @@ class UserChangeWorkflow:
     @workflow.run
     async def run(self, change: UserChangeInput) -> None:
         """Ends once it is recorded."""
-        await workflow.execute_activity(ActivityName.USER_CHANGE.value, change, summary="Change the user", **INGEST)
+        await workflow.execute_activity(ActivityName.USER_CHANGE.value, change, summary="Change the user", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.USER_INVITE.value)
@@ -50,7 +50,7 @@ class UserInviteWorkflow:
             invitation,
             summary="Record the invitation",
             result_type=UserInvitationOutcome,
-            **INGEST,
+            **WRITE,
         )
 
 
@@ -61,7 +61,7 @@ class UserDeleteWorkflow:
     @workflow.run
     async def run(self, deletion: UserDeletionInput) -> None:
         """Ends once it is recorded."""
-        await workflow.execute_activity(ActivityName.USER_DELETE.value, deletion, summary="Delete the user", **INGEST)
+        await workflow.execute_activity(ActivityName.USER_DELETE.value, deletion, summary="Delete the user", **WRITE)
 
 
 @workflow.defn(name=WorkflowName.USER_ACTIVATE.value)
@@ -71,4 +71,4 @@ class UserActivateWorkflow:
     @workflow.run
     async def run(self, activation: UserActivationInput) -> None:
         """Ends once it is recorded."""
-        await workflow.execute_activity(ActivityName.USER_ACTIVATE.value, activation, summary="Activate the user", **INGEST)
+        await workflow.execute_activity(ActivityName.USER_ACTIVATE.value, activation, summary="Activate the user", **WRITE)
