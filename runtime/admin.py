@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from domain.errors import DependencyUnavailable
+from runtime.tls import TlsFiles, renewed, server_context
 
 Healthy = Callable[[], Awaitable[bool]]
 _STARTUP_SECONDS = 10.0
@@ -53,9 +54,13 @@ class _GuestServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp, host: str, port: int, *, drain_seconds: int = 1) -> AsyncGenerator[int]:
-    """Serves the app within the block and gives the port, a free one for port 0. The app's lifespan is not run. At the
-    end open requests get `drain_seconds`. Raises DependencyUnavailable when the port is taken."""
+async def serve(
+    app: ASGIApp, host: str, port: int, *, drain_seconds: int = 1, tls: TlsFiles | None = None
+) -> AsyncGenerator[int]:
+    """Serves the app within the block and gives the port, a free one for port 0; plain HTTP without `tls`. The app's lifespan is
+    not run. At the end open requests get `drain_seconds`. Raises DependencyUnavailable when the port is taken or the files of
+    `tls` are of no use."""
+    context = server_context(tls) if tls is not None else None
     try:
         # Bound here, because uvicorn ends the whole process when it cannot.
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -65,14 +70,21 @@ async def serve(app: ASGIApp, host: str, port: int, *, drain_seconds: int = 1) -
     # not; without it every answer on a kept connection waits 40 ms for the client's acknowledgement of its head.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=drain_seconds
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=drain_seconds,
+        ssl_context_factory=(lambda _config, _default: context) if context is not None else None,
     )
     server = _GuestServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with asyncio.timeout(_STARTUP_SECONDS):
             await server.up.wait()
-        yield int(listener.getsockname()[1])
+        async with renewed(context, tls) if context is not None and tls is not None else nullcontext():
+            yield int(listener.getsockname()[1])
     finally:
         server.should_exit = True
         await serving

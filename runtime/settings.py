@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -31,6 +31,15 @@ class Settings(BaseSettings):
 
     gateway_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     gateway_port: Port = Field(default=8080, description="Port the gateway listens on.")
+    gateway_tls_cert_file: Path | None = Field(
+        default=None,
+        description="The gateway's certificate and those between it and its authority (PEM): it speaks TLS. Read again when it "
+        "changes.",
+    )
+    gateway_tls_key_file: Path | None = Field(default=None, description="The key of that certificate (PEM, no passphrase).")
+    gateway_tls_client_ca_file: Path | None = Field(
+        default=None, description="Authority of clients' certificates (PEM): without one of its own no client is served."
+    )
     gateway_admin_port: Port = Field(default=8081, description="Port of the gateway's metrics, never exposed to clients.")
     worker_admin_port: Port = Field(default=8082, description="Port of a worker's metrics and health.")
     relay_admin_port: Port = Field(default=8083, description="Port of the relay's metrics and health.")
@@ -187,6 +196,15 @@ class Settings(BaseSettings):
         if any("=" not in pair for pair in pairs):
             raise ValueError("write it as key=value pairs separated by commas, without a comma in a value")
         return dict(pair.split("=", 1) for pair in pairs)
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Self:
+        """A certificate has a key, and who checks clients speaks TLS. Raises ValueError."""
+        if (self.gateway_tls_cert_file is None) != (self.gateway_tls_key_file is None):
+            raise ValueError("GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE come together; set both or none")
+        if self.gateway_tls_client_ca_file is not None and self.gateway_tls_cert_file is None:
+            raise ValueError("GATEWAY_TLS_CLIENT_CA_FILE asks for TLS; set GATEWAY_TLS_CERT_FILE and GATEWAY_TLS_KEY_FILE, too")
+        return self
 
     @property
     def run_dir(self) -> Path:

@@ -11,6 +11,7 @@ from runtime.logs import configure_logs
 from runtime.sdk_metrics import SdkMetrics
 from runtime.settings import Settings
 from runtime.telemetry import start_tracing
+from runtime.tls import gateway_tls
 from workers.composition import compose_gateway
 from workers.processes import stop_event
 
@@ -34,7 +35,13 @@ async def run_gateway(settings: Settings) -> None:
             admin = admin_app(services.metrics.registry, serving)
             async with (
                 serve(admin, settings.admin_host, settings.gateway_admin_port),
-                serve(create_app(services), settings.gateway_host, settings.gateway_port, drain_seconds=_DRAIN_SECONDS),
+                serve(
+                    create_app(services),
+                    settings.gateway_host,
+                    settings.gateway_port,
+                    drain_seconds=_DRAIN_SECONDS,
+                    tls=gateway_tls(settings),
+                ),
             ):
                 log.info("gateway.started", host=settings.gateway_host, port=settings.gateway_port)
                 await stop.wait()

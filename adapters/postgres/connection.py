@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Protocol
@@ -136,6 +137,11 @@ def mapped_errors() -> Generator[None]:
     except (*_UNAVAILABLE, asyncpg.InterfaceError) as error:
         if not _means_unavailable(error):
             raise
+        if isinstance(error, ssl.SSLError):
+            raise DependencyUnavailable(
+                f"The connection to Postgres cannot be trusted ({getattr(error, 'verify_message', error.reason)}); see that its "
+                "certificate names the server as the address does, and that sslrootcert holds its authority."
+            ) from error
         raise DependencyUnavailable(
             f"Postgres does not answer ({type(error).__name__}); try again, and see that DATABASE_URL names a running server."
         ) from error

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
 import pytest
+from debian_postgres import debian_postgres
 
 from adapters.postgres.migrate import Login, migrate, scram_verifier
 from domain.errors import DependencyUnavailable, InvalidRequest
-from workers.embedded.binaries import script, unprivileged
+from workers.embedded.binaries import script
 from workers.embedded.logins import logins
 from workers.embedded.ports import free_ports
 from workers.embedded.stack import EmbeddedStack
 
-POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 GROUPS = ("soma_app", "soma_relay", "soma_token")
 PASSWORD = "a b@c:d/e%f'g\"h"
 
@@ -111,27 +109,8 @@ def test_only_ascii_passwords_are_turned_into_verifiers() -> None:
 @pytest.fixture
 def postgres_15(tmp_path: Path) -> Iterator[str]:
     """The owner's address in a PostgreSQL 15 of Debian's package."""
-    assert POSTGRES_15.exists(), "Debian's package postgresql-15 is missing; install it with `make system`"
-    (port,), data, lead = free_ports(1), tmp_path / "data", list(unprivileged().lead)
-    initdb = [*lead, str(POSTGRES_15 / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync"]
-    subprocess.run(initdb, check=True, capture_output=True)
-    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories=", "-c", "fsync=off"]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen([*lead, str(POSTGRES_15 / "postgres"), "-D", str(data), *options], stdout=log, stderr=log)
-    try:
-        psql = [str(POSTGRES_15 / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-v", "ON_ERROR_STOP=1"]
-        while subprocess.run([*psql, "-c", "select 1"], check=False, capture_output=True).returncode:
-            assert server.poll() is None, (tmp_path / "log").read_text()
-        made = "create role soma_owner login createrole password 'owner'", "create database somagent owner soma_owner"
-        for statement in made:
-            subprocess.run([*psql, "-c", statement], check=True, capture_output=True)
-        # Connections are checked by password from here on, as on any server.
-        (data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
-        server.send_signal(signal.SIGHUP)
-        yield f"postgresql://soma_owner:owner@127.0.0.1:{port}/somagent"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
+    with debian_postgres(tmp_path) as place:
+        yield f"postgresql://soma_owner:owner@{place}"
 
 
 async def test_postgres_15_takes_the_same_schema_and_users(postgres_15: str) -> None:
