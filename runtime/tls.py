@@ -15,7 +15,6 @@ import structlog
 from domain.errors import DependencyUnavailable
 from runtime.settings import Settings
 
-RENEWAL_SECONDS = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -23,12 +22,14 @@ _log = structlog.get_logger(__name__)
 class TlsFiles:
     """PEM files: the certificate with those between it and its authority, its key, and the authority of the clients.
 
-    With a client authority the server takes no connection without a certificate from there (mutual TLS).
+    With a client authority the server takes no connection without a certificate from there (mutual TLS). Whether the first two
+    have changed is looked at every `renewal_seconds`.
     """
 
     certificate: Path
     key: Path
     client_authority: Path | None = None
+    renewal_seconds: float = 10.0
 
 
 def gateway_tls(settings: Settings) -> TlsFiles | None:
@@ -53,12 +54,12 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def renewed(context: ssl.SSLContext, files: TlsFiles, *, every: float = RENEWAL_SECONDS) -> AsyncGenerator[None]:
-    """Within the block new connections are shown the certificate that is in the files; looked for `every` so many seconds.
+async def renewed(context: ssl.SSLContext, files: TlsFiles) -> AsyncGenerator[None]:
+    """Within the block new connections are shown the certificate that is in the files.
 
     Files that do not fit each other, as while one of the two is written, leave the certificate as it is.
     """
-    task = asyncio.create_task(_renew(context, files, every))
+    task = asyncio.create_task(_renew(context, files))
     try:
         yield
     finally:
@@ -66,10 +67,10 @@ async def renewed(context: ssl.SSLContext, files: TlsFiles, *, every: float = RE
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _renew(context: ssl.SSLContext, files: TlsFiles, every: float) -> None:
+async def _renew(context: ssl.SSLContext, files: TlsFiles) -> None:
     seen = await asyncio.to_thread(_stamps, files)
     while True:
-        await asyncio.sleep(every)
+        await asyncio.sleep(files.renewal_seconds)
         if (now := await asyncio.to_thread(_stamps, files)) == seen:
             continue
         try:

@@ -1,4 +1,5 @@
-"""Apache Kafka itself: one KRaft node on loopback, from the jars that kafka/pom.xml names."""
+"""Apache Kafka itself: one KRaft node on loopback, from the jars that kafka/pom.xml names. It listens in plain text and, to those
+with a certificate and a password, by TLS."""
 
 from __future__ import annotations
 
@@ -11,20 +12,31 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from certificates import Authority
 from confluent_kafka import Consumer, KafkaException
+from cryptography.hazmat.primitives import serialization
 from fakes.kafka_cluster import free_port
 
 POM = Path(__file__).with_name("kafka") / "pom.xml"
 JAVA_MAJOR = 17
+PASSWORD = "kafka-secret"
+_LOGIN = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_relay="{PASSWORD}";'
 _CONFIG = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config={login}
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+ssl.client.auth=required
 log.dirs={logs}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -76,20 +88,47 @@ def _java_major(java: str) -> int:
     return int(version.split(".")[0]) if version.split(".")[0].isdecimal() else 0
 
 
+def _pkcs8(key: Path) -> bytes:
+    """The key as Java reads it."""
+    read = serialization.load_pem_private_key(key.read_bytes(), None)
+    return read.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
 class KafkaBroker:
     """`with KafkaBroker(jars, directory) as kafka: kafka.bootstrap`. Its methods block."""
 
     def __init__(self, jars: Path, directory: Path) -> None:
-        self.port, controller = free_port(), free_port()
+        self.port, self.secure_port, controller = free_port(), free_port(), free_port()
+        self.ours = Authority(directory / "certificates")
+        shown = self.ours.issue("127.0.0.1")
+        keystore = directory / "keystore.pem"
+        keystore.write_bytes(_pkcs8(shown.key) + shown.certificate.read_bytes())
         self._java = ["java", "-Xmx384m", "-cp", f"{jars}/*"]
         self._config = directory / "server.properties"
-        self._config.write_text(_CONFIG.format(port=self.port, controller=controller, logs=directory / "logs"))
+        places = {"logs": directory / "logs", "keystore": keystore, "authority": self.ours.authority}
+        ports = {"port": self.port, "secure": self.secure_port, "controller": controller}
+        self._config.write_text(_CONFIG.format(**ports, **places, login=_LOGIN))
         self._output = directory / "output"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def secure(self, authority: Path) -> dict[str, str]:
+        """KAFKA_BOOTSTRAP_SERVERS and KAFKA_CONFIG of a client that trusts that authority, with a certificate and a password."""
+        shown = self.ours.issue("relay.soma")
+        config = {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": "relay",
+            "sasl.password": PASSWORD,
+            "ssl.ca.location": str(authority),
+            "ssl.certificate.location": str(shown.certificate),
+            "ssl.key.location": str(shown.key),
+        }
+        pairs = ",".join(f"{name}={value}" for name, value in config.items())
+        return {"bootstrap": f"127.0.0.1:{self.secure_port}", "KAFKA_CONFIG": pairs}
 
     def __enter__(self) -> Self:
         cluster = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from certificates import Authority
 from confluent_kafka.admin import AdminClient
 from fakes.kafka_reader import first_times
 from kafka_broker import CannotRun, KafkaBroker, fetch_jars
@@ -88,3 +90,16 @@ async def test_what_the_broker_finds_too_large_arrives_as_a_reference(
         records = first_times(await writer.read(kafka.bootstrap))
     assert {record.event_id for record in records} == writer.ids | {large.event_id}
     assert [record.event_id for record in records if "ce_dataref" in record.headers] == [large.event_id]
+
+
+async def test_by_tls_with_a_certificate_and_a_password_everything_arrives_and_nothing_by_an_authority_unknown_to_it(
+    stack: EmbeddedStack, kafka: KafkaBroker, pool: Pool, tmp_path: Path
+) -> None:
+    writer = OutboxWriter(pool)
+    await writer.write()
+    with RelayProcess(stack.environment, **kafka.secure(Authority(tmp_path).authority)) as relay:
+        await asyncio.to_thread(eventually, lambda: "certificate" in relay.log.lower() or "ssl" in relay.log.lower(), 60)
+        assert relay.metric("somagent_relay_published_events_total") == 0
+    with RelayProcess(stack.environment, **kafka.secure(kafka.ours.authority)) as relay:
+        await asyncio.to_thread(eventually, lambda: relay.metric("somagent_relay_published_events_total") >= len(writer.ids), 60)
+        assert len(await writer.check(kafka.bootstrap)) >= len(writer.ids)
