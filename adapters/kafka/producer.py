@@ -107,9 +107,9 @@ class IdempotentProducer:
             async with asyncio.timeout(seconds):
                 await delivery.done
         except TimeoutError:
-            known = f" ({self._trouble})" if self._trouble else ""
             raise DependencyUnavailable(
-                f"Kafka did not acknowledge within {seconds:g} s{known}; see that KAFKA_BOOTSTRAP_SERVERS names running brokers."
+                f"Kafka did not acknowledge within {seconds:g} s ({self._trouble or 'it said nothing'}); see that "
+                "KAFKA_BOOTSTRAP_SERVERS names running brokers."
             ) from None
         finally:
             self._current = None
@@ -121,7 +121,8 @@ class IdempotentProducer:
             return frozenset((await asyncio.to_thread(self._producer.list_topics, timeout=seconds)).topics)
         except KafkaException as error:
             raise DependencyUnavailable(
-                f"Kafka does not answer ({_text(error)}); see that KAFKA_BOOTSTRAP_SERVERS names running brokers."
+                f"Kafka does not answer ({self._trouble or _text(error)}); see that KAFKA_BOOTSTRAP_SERVERS names running "
+                "brokers."
             ) from None
 
     async def discard(self) -> None:
@@ -145,7 +146,9 @@ class IdempotentProducer:
             ) from None
 
     def _note(self, error: KafkaError) -> None:
-        self._trouble = error.name()
+        # That all are down is what follows from the trouble with each.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._trouble:
+            self._trouble = error.str()
 
     def _poll(self) -> None:
         while not self._stop.is_set():
